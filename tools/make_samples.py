@@ -1,7 +1,7 @@
 """Cut the shipped sample images out of the data folder: `NAPARI_UNET_DATA=… python tools/make_samples.py`.
 
 Only `fluo2d_dsb2018` is read, which is CC0. Training and test samples keep the sides they have in
-`splits.json`, and the stack takes no test field, so that a model trained on samples may be scored on the test ones.
+`splits.json`, and the stack takes no test field: a model trained on samples may be scored on the test ones.
 """
 
 import json

@@ -94,7 +94,7 @@ def blobs_3d(
     centres = rng.uniform(0, size, (n_blobs, 3))
     radii = rng.uniform(6, 10, (n_blobs, 3))
     brightness = rng.uniform(60, 160, n_blobs)
-    position = np.stack(np.indices(shape), axis=-1) * spacing  # (Z, Y, X, 3)
+    position = np.moveaxis(np.indices(shape), 0, -1) * spacing  # (Z, Y, X, 3)
     depth = np.full(shape, np.inf)  # 0 at the centre of the nearest blob, 1 on its surface
     nearest = np.zeros(shape, dtype=np.intp)
     for index, (centre, radius) in enumerate(zip(centres, radii, strict=True)):
