@@ -1,0 +1,168 @@
+"""Intensity statistics, measured once per image or stack and never per tile, and what is done with them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Region = tuple[slice, ...]
+Read = Callable[[Region], NDArray[Any]]
+
+N_CHUNKS = 64
+CHUNK_SIDE = 128
+PERCENTILES = (1.0, 99.8)
+CLIP = (-3.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """The raw intensities that become -1 and +1, one pair per channel.
+
+    Parameters
+    ----------
+    low, high : tuple of float
+        Finite; ``high`` is above ``low``.
+    """
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        pairs = list(zip(self.low, self.high, strict=True))
+        if not pairs or not all(np.isfinite(pair).all() and pair[0] < pair[1] for pair in pairs):
+            raise ValueError(f"intensities {pairs} are no ranges: low has to be finite and below high")
+
+
+def measure_intensity(read: Read, shape: Sequence[int]) -> Intensity:
+    """Measure robust lowest and highest intensities from at most 64 chunks.
+
+    Small images are read whole; of others, chunks of at most 128x128 pixels at fixed, seeded positions that
+    spread evenly along every axis.
+
+    Parameters
+    ----------
+    read : callable
+        Takes one slice per axis of ``shape`` and returns the pixels (C, …).
+    shape : sequence of int
+        Shape of the image without its channels; leading axes such as time may be part of it.
+
+    Returns
+    -------
+    Intensity
+        The 1 and 99.8 percentiles of each channel's finite pixels; a constant channel gets a harmless range.
+
+    Examples
+    --------
+    >>> image = np.arange(101.0).reshape(1, 1, 101)
+    >>> measure_intensity(lambda region: image[:, *region], (1, 101))
+    Intensity(low=(1.0,), high=(99.8,))
+    """
+    chunks = [read(region) for region in sample_regions(shape, (CHUNK_SIDE, CHUNK_SIDE), N_CHUNKS)]
+    channels = zip(*chunks, strict=True)
+    ranges = [_range(np.concatenate([chunk.ravel() for chunk in channel])) for channel in channels]
+    low, high = zip(*ranges, strict=True)
+    return Intensity(low, high)
+
+
+def sample_regions(shape: Sequence[int], chunk_shape: Sequence[int], n_chunks: int) -> list[Region]:
+    """Return evenly spread, seeded regions; one that is everything, if they would cover as much.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of what is sampled.
+    chunk_shape : sequence of int
+        Shape of a chunk along the last axes; 1 pixel along the axes before. It is cut to ``shape``.
+    n_chunks : int
+        Number of regions.
+
+    Returns
+    -------
+    list of tuple of slice
+        Regions inside ``shape``, the same in every run.
+
+    Examples
+    --------
+    >>> sample_regions((10, 10), (64, 64), 8)
+    [(slice(0, 10, None), slice(0, 10, None))]
+    """
+    chunk = (*(1,) * (len(shape) - len(chunk_shape)), *chunk_shape)
+    if prod(shape) <= prod(chunk) * n_chunks:
+        return [tuple(slice(0, size) for size in shape)]
+    rng = np.random.default_rng(0)
+    starts = []
+    for size, length in zip(shape, chunk, strict=True):
+        strata = (rng.permutation(n_chunks) + rng.random(n_chunks)) / n_chunks  # in [0, 1), one in each n-th
+        starts.append((strata * max(1, size - length + 1)).astype(int).tolist())
+    corners = zip(*starts, strict=True)
+    return [
+        tuple(slice(at, min(at + n, size)) for at, n, size in zip(corner, chunk, shape, strict=True))
+        for corner in corners
+    ]
+
+
+def normalise(array: NDArray[Any], intensity: Intensity) -> NDArray[np.float32]:
+    """Map each channel's low to -1 and its high to +1, and clip mildly to [-3, 5].
+
+    Parameters
+    ----------
+    array : ndarray (C, …)
+        Raw pixels of any real type; pixels that are not finite count as raw 0.
+    intensity : Intensity
+        One range per channel.
+
+    Returns
+    -------
+    ndarray (C, …) of float32
+        A new array.
+
+    Raises
+    ------
+    ValueError
+        If the number of channels differs.
+
+    Examples
+    --------
+    >>> normalise(np.array([[10, 20, 30]], np.uint8), Intensity((10.0,), (30.0,)))
+    array([[-1.,  0.,  1.]], dtype=float32)
+    """
+    if len(array) != len(intensity.low):
+        raise ValueError(f"the array has {len(array)} channels and the intensities {len(intensity.low)}")
+    out = np.empty(array.shape, np.float32)
+    for pixels, result, low, high in zip(array, out, intensity.low, intensity.high, strict=True):
+        with np.errstate(over="ignore", invalid="ignore"):  # NaN, and what overflows is clipped anyway
+            # wide integers lose their last digits in float32: subtract in float64
+            values = pixels.astype(np.result_type(pixels.dtype, np.float32))
+            values[~np.isfinite(values)] = 0
+            values -= (low + high) / 2
+            values *= 2 / (high - low)
+            np.clip(values, *CLIP, out=result, casting="same_kind")
+    return out
+
+
+def count_nonfinite(array: NDArray[Any]) -> int:
+    """Count NaN and infinite pixels; integers have none.
+
+    Examples
+    --------
+    >>> count_nonfinite(np.array([1.0, np.nan, np.inf]))
+    2
+    """
+    if not np.issubdtype(array.dtype, np.inexact):
+        return 0
+    return int(array.size - np.count_nonzero(np.isfinite(array)))
+
+
+def _range(pixels: NDArray[Any]) -> tuple[float, float]:
+    values = pixels[np.isfinite(pixels)]
+    if not values.size:
+        return 0.0, 1.0
+    values = values.astype(np.float64)
+    low, high = np.percentile(values, PERCENTILES)
+    if low == high:  # less than 0.2 % of the pixels differ: then these matter
+        low, high = values.min(), values.max()
+    constant = high - low <= 1e-30
+    return float(low), float(low + max(1, abs(low)) if constant else high)
