@@ -1,0 +1,35 @@
+"""From what a network predicts to labelled objects."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+
+def connected_objects(foreground: ArrayLike, *, min_size: int = 0) -> NDArray[np.unsignedinteger]:
+    """Label the connected parts of the foreground.
+
+    Parameters
+    ----------
+    foreground : array of bool, any number of dimensions
+    min_size : int
+        Objects of fewer pixels become background.
+
+    Returns
+    -------
+    array of uint8, uint16 or uint32, whichever holds the number of objects
+        0 = background, 1 to N = objects, in the order of their first pixels. Pixels belong together where
+        they share a face.
+
+    Examples
+    --------
+    >>> connected_objects([[1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 0, 0]], min_size=2)
+    array([[1, 1, 0, 2],
+           [0, 0, 0, 2],
+           [0, 0, 0, 0]], dtype=uint8)
+    """
+    parts, _ = ndimage.label(np.asarray(foreground, dtype=bool))
+    kept = np.bincount(parts.ravel(), minlength=1) >= min_size
+    kept[0] = False
+    numbers = (np.cumsum(kept) * kept).astype(np.min_scalar_type(kept.sum()))
+    objects: NDArray[np.unsignedinteger] = numbers[parts]
+    return objects
