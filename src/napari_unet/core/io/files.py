@@ -1,0 +1,89 @@
+"""Which files a name on the command line stands for, and which belong together."""
+
+import glob
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from napari_unet.core.io.names import image_stem, is_image, is_zarr, natural_key
+
+_SHOWN = 10
+
+
+def find_images(source: str | Path) -> list[Path]:
+    """Return the images that a file, a folder or a glob stands for.
+
+    Parameters
+    ----------
+    source
+        A file (a Zarr store counts as one), a folder (its images, not those of subfolders), or a glob;
+        hidden files and what is no image by its suffix are skipped.
+
+    Returns
+    -------
+    list of Path
+        Sorted naturally: z2 before z10.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where nothing has that name.
+    ValueError
+        Where a folder or glob holds no image.
+    """
+    path = Path(source).expanduser()
+    if path.is_file() or is_zarr(path):
+        return [path]
+    if path.is_dir():
+        found = [entry for entry in path.iterdir() if is_image(entry)]
+    elif glob.has_magic(str(path)):
+        found = [entry for entry in map(Path, glob.glob(str(path), recursive=True)) if is_image(entry)]
+    else:
+        raise FileNotFoundError(f"{source} does not exist; check the path")
+    if not found:
+        raise ValueError(f"{source} holds no image; give TIFF, PNG, JPEG or Zarr files")
+    return sorted(found, key=natural_key)
+
+
+def pair_files(images: Sequence[Path], labels: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Pair images with labels: one with one whatever their names, otherwise by stem.
+
+    Returns
+    -------
+    list of (image, labels)
+        In the order of the images.
+
+    Raises
+    ------
+    ValueError
+        Where a stem occurs twice or something stays unpaired; it lists what.
+
+    Examples
+    --------
+    >>> pair_files([Path("raw/a.tif"), Path("raw/b.ome.tif")], [Path("b.png"), Path("a.tif")])[1]
+    (PosixPath('raw/b.ome.tif'), PosixPath('b.png'))
+    """
+    if len(images) == len(labels) == 1:
+        return [(images[0], labels[0])]
+    image_of, labels_of = _by_stem(images), _by_stem(labels)
+    without_labels = [str(path) for stem, path in image_of.items() if stem not in labels_of]
+    without_image = [str(path) for stem, path in labels_of.items() if stem not in image_of]
+    if without_labels or without_image:
+        raise ValueError(
+            f"images and labels pair by name: {_listed(without_labels)} without labels, "
+            f"{_listed(without_image)} without image; rename or remove these"
+        )
+    return [(path, labels_of[stem]) for stem, path in image_of.items()]
+
+
+def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    counts = Counter(map(image_stem, paths))
+    twice = [str(path) for path in paths if counts[image_stem(path)] > 1]
+    if twice:
+        raise ValueError(f"these have the same name: {_listed(twice)}; rename or remove all but one")
+    return {image_stem(path): path for path in paths}
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (", ".join(names[:_SHOWN]) or "none") + more

@@ -1,0 +1,272 @@
+"""An image that is read lazily, a region at a time, whatever the order of its axes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import isfinite
+from operator import index
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_unet.core.io.axes import check_axes, spatial_of
+
+Region = tuple[slice, ...]
+
+
+class LazyArray(Protocol):
+    """What is indexed with one slice per dimension, and reads only then."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    def __getitem__(self, region: Region, /) -> Any: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A lazily read image: nothing is read until `read`.
+
+    Parameters
+    ----------
+    data
+        The pixels, one dimension for each letter of `axes`.
+    axes
+        Letters of "TCZYX" in the order of the dimensions; an RGB sample axis is C.
+    spacing
+        Voxel size of each spatial axis in ZYX order, in `unit`; 1.0 where unknown.
+    unit
+        "nm", "µm", …, "pixel" where unknown.
+    channels
+        A name for each channel, "" where unknown.
+    name
+        Stem of the file, for messages and outputs.
+
+    Raises
+    ------
+    ValueError
+        Where axes, spacing or channels do not fit the shape.
+
+    Examples
+    --------
+    >>> pixels = np.arange(24).reshape(3, 4, 2)
+    >>> image = Image(pixels, "YXC", (0.5, 0.5), "µm", ("dna", "actin"), "cells")
+    >>> image.spatial_axes, image.spatial_shape, image.n_channels
+    ('YX', (3, 4), 2)
+    >>> image.read((slice(0, 2), slice(1, 3)), channels=[1])
+    array([[[ 3,  5],
+            [11, 13]]])
+    """
+
+    data: LazyArray
+    axes: str
+    spacing: tuple[float, ...]
+    unit: str
+    channels: tuple[str, ...]
+    name: str
+
+    def __post_init__(self) -> None:
+        check_axes(self.axes, self.data.shape, self.name)
+        if len(self.spacing) != len(self.spatial_axes):
+            raise ValueError(
+                f"{self.name}: spacing {_numbers(self.spacing)} has {len(self.spacing)} values for the axes "
+                f"{self.spatial_axes}; give one for each, in that order"
+            )
+        if not all(isfinite(size) and size > 0 for size in self.spacing):
+            raise ValueError(
+                f"{self.name}: spacing {_numbers(self.spacing)} must be positive numbers; give voxel sizes"
+            )
+        if len(self.channels) != self.n_channels:
+            raise ValueError(
+                f"{self.name}: {len(self.channels)} names for {self.n_channels} channels; name each one"
+            )
+
+    @property
+    def spatial_axes(self) -> str:
+        """Either "YX" or "ZYX"."""
+        return spatial_of(self.axes)
+
+    @property
+    def spatial_shape(self) -> tuple[int, ...]:
+        """Size of each spatial axis, in ZYX order."""
+        return tuple(self._size(axis) for axis in self.spatial_axes)
+
+    @property
+    def n_channels(self) -> int:
+        """Number of channels, 1 without a channel axis."""
+        return self._size("C")
+
+    @property
+    def n_timepoints(self) -> int:
+        """Number of time points, 1 without a time axis."""
+        return self._size("T")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type that `read` returns: the stored one in native byte order."""
+        return np.dtype(self.data.dtype).newbyteorder("=")
+
+    def read(
+        self, region: Region | None = None, *, t: int = 0, channels: Sequence[int] | None = None
+    ) -> NDArray[Any]:
+        """Read a region.
+
+        Parameters
+        ----------
+        region
+            One slice per spatial axis, inside the image, without step; None is everything.
+        t
+            Time point.
+        channels
+            Which channels, in which order; None is all.
+
+        Returns
+        -------
+        ndarray, (C, *spatial)
+            A writable copy in native byte order and ZYX order.
+
+        Raises
+        ------
+        ValueError
+            Where the region, time point or a channel lies outside, or the file turns out to be damaged.
+        """
+        if not 0 <= t < self.n_timepoints:
+            raise ValueError(f"{self.name}: no time point {t}; choose one of 0 to {self.n_timepoints - 1}")
+        chosen = check_channels(channels, self.n_channels, self.name)
+        slices = dict(zip(self.spatial_axes, self._inside(region), strict=True))
+        slices |= {"T": slice(t, t + 1), "C": slice(min(chosen), max(chosen) + 1)}
+        block = np.asarray(self.data[tuple(slices[axis] for axis in self.axes)])
+        block = _in_order(block, self.axes, "TC" + self.spatial_axes)[0]  # C, *spatial
+        block = block[[channel - min(chosen) for channel in chosen]]
+        return np.array(block, dtype=self.dtype, order="C")
+
+    def _size(self, axis: str) -> int:
+        return self.data.shape[self.axes.index(axis)] if axis in self.axes else 1
+
+    def _inside(self, region: Region | None) -> Region:
+        """Return `region` with start and stop spelled out; ValueError where it leaves the image."""
+        shape = self.spatial_shape
+        if region is None:
+            return tuple(slice(0, size) for size in shape)
+        if len(region) != len(shape):
+            raise ValueError(f"{self.name}: region {region} needs one slice for each of {self.spatial_axes}")
+        return tuple(_bounds(part, size, self.name) for part, size in zip(region, shape, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelView:
+    """Some channels of a lazy array, in any order."""
+
+    data: LazyArray
+    axis: int
+    chosen: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape with only the chosen channels."""
+        return (*self.data.shape[: self.axis], len(self.chosen), *self.data.shape[self.axis + 1 :])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the whole array."""
+        return self.data.dtype
+
+    def __getitem__(self, region: Region, /) -> NDArray[Any]:
+        wanted = self.chosen[region[self.axis]]
+        first = min(wanted, default=0)
+        run = slice(first, max(wanted, default=-1) + 1)
+        block = np.asarray(self.data[(*region[: self.axis], run, *region[self.axis + 1 :])])
+        return np.take(block, [channel - first for channel in wanted], axis=self.axis)
+
+
+def make_image(
+    data: LazyArray, axes: str, sizes: Mapping[str, float], unit: str, channels: Sequence[str], name: str
+) -> Image:
+    """Make an image from what is known: sizes of some axes (else 1.0), channel names where their number fits.
+
+    Examples
+    --------
+    >>> image = make_image(np.zeros((3, 8, 9)), "cyx", {"Y": 0.5}, "µm", (), "cells")
+    >>> image.axes, image.spacing, image.channels
+    ('CYX', (0.5, 1.0), ('', '', ''))
+    """
+    axes = check_axes(axes.upper().replace("S", "C"), data.shape, name)
+    n_channels = data.shape[axes.index("C")] if "C" in axes else 1
+    return Image(
+        data=data,
+        axes=axes,
+        spacing=tuple(sizes.get(axis, 1.0) for axis in spatial_of(axes)),
+        unit=unit,
+        channels=tuple(channels) if len(channels) == n_channels else ("",) * n_channels,
+        name=name,
+    )
+
+
+def override(
+    image: Image,
+    *,
+    axes: str | None = None,
+    spacing: Sequence[float] | None = None,
+    channels: Sequence[int] | None = None,
+) -> Image:
+    """Return the image with other axes, another spacing, or only some channels.
+
+    Raises
+    ------
+    ValueError
+        Where axes or spacing do not fit the shape or a channel does not exist.
+
+    Examples
+    --------
+    >>> image = Image(np.zeros((3, 8, 8)), "ZYX", (1.0, 1.0, 1.0), "pixel", ("",), "cells")
+    >>> override(image, axes="CYX", channels=[0, 2]).n_channels
+    2
+    """
+    if axes is not None:
+        known = dict(zip(image.spatial_axes, image.spacing, strict=True))
+        image = make_image(image.data, axes, known, image.unit, image.channels, image.name)
+    if spacing is not None:
+        image = replace(image, spacing=tuple(float(size) for size in spacing))
+    if channels is not None:
+        image = _with_channels(image, channels)
+    return image
+
+
+def check_channels(channels: Sequence[int] | None, n_channels: int, name: str) -> tuple[int, ...]:
+    """Return the chosen channels, all for None; ValueError where one does not exist."""
+    chosen = tuple(range(n_channels)) if channels is None else tuple(index(channel) for channel in channels)
+    outside = [channel for channel in chosen if not 0 <= channel < n_channels]
+    if outside or not chosen:
+        raise ValueError(
+            f"{name}: no channel {', '.join(map(str, outside)) or 'chosen'}; "
+            f"it has {n_channels}, choose among 0 to {n_channels - 1}"
+        )
+    return chosen
+
+
+def _with_channels(image: Image, channels: Sequence[int]) -> Image:
+    chosen = check_channels(channels, image.n_channels, image.name)
+    names = tuple(image.channels[channel] for channel in chosen)
+    if "C" not in image.axes:
+        return image
+    return replace(image, data=ChannelView(image.data, image.axes.index("C"), chosen), channels=names)
+
+
+def _in_order(block: NDArray[Any], axes: str, wanted: str) -> NDArray[Any]:
+    """Return a view with the axes in the `wanted` order; absent ones are added with size 1."""
+    present = [axis for axis in wanted if axis in axes]
+    block = block.transpose([axes.index(axis) for axis in present])
+    return block[tuple(slice(None) if axis in axes else np.newaxis for axis in wanted)]
+
+
+def _bounds(part: slice, size: int, name: str) -> slice:
+    start = 0 if part.start is None else index(part.start)
+    stop = size if part.stop is None else index(part.stop)
+    if not 0 <= start <= stop <= size or part.step not in (None, 1):
+        raise ValueError(f"{name}: {part} is no region of an axis of size {size}; stay inside, without step")
+    return slice(start, stop)
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ",".join(f"{value:g}" for value in values)

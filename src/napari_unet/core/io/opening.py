@@ -1,0 +1,219 @@
+"""Open whatever a path is: one image, labels, or a folder's planes as one stack."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_unet.core.io.image import Image, Region, make_image, override
+from napari_unet.core.io.names import RASTER_SUFFIXES, TIFF_SUFFIXES, image_stem, is_zarr
+from napari_unet.core.io.raster import open_raster
+from napari_unet.core.io.tiff import open_tiff
+
+
+def open_image(
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    spacing: Sequence[float] | None = None,
+    channels: Sequence[int] | None = None,
+) -> Image:
+    """Open a TIFF, PNG, JPEG or Zarr file lazily.
+
+    Parameters
+    ----------
+    path
+        The file, or the folder of a Zarr store.
+    axes
+        Letters of "TCZYX" in the order of the stored dimensions (those of size 1 not counted in a TIFF);
+        None takes the file's.
+    spacing
+        Voxel size of each spatial axis in ZYX order; None takes the file's.
+    channels
+        Which channels to keep, in which order; None keeps all.
+
+    Returns
+    -------
+    Image
+        Nothing but metadata is read.
+
+    Raises
+    ------
+    ValueError
+        Where the file is no image or damaged, or does not fit axes, spacing or channels.
+    FileNotFoundError
+        Where there is no such file.
+
+    Examples
+    --------
+    >>> import tempfile, tifffile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> tifffile.imwrite(f"{folder.name}/cells.tif", np.zeros((5, 64, 64), np.uint8), metadata=None)
+    >>> image = open_image(f"{folder.name}/cells.tif", spacing=(50, 4, 4))
+    >>> image.axes, image.spacing, image.read((slice(1, 2), slice(0, 8), slice(0, 8))).shape
+    ('ZYX', (50.0, 4.0, 4.0), (1, 1, 8, 8))
+    >>> folder.cleanup()
+    """
+    return override(_open(Path(path), axes), spacing=spacing, channels=channels)
+
+
+def open_labels(
+    path: str | Path, *, axes: str | None = None, spacing: Sequence[float] | None = None
+) -> Image:
+    """Open an annotation or label file: as `open_image`, but a palette gives its indices.
+
+    Raises
+    ------
+    ValueError
+        Where the values are no integers or there are several channels.
+    """
+    image = override(_open(Path(path), axes, indices=True), spacing=spacing)
+    check_labels(image)
+    return image
+
+
+def check_labels(image: Image) -> None:
+    """Raise ValueError where an image cannot be labels, as far as its type and axes say."""
+    if image.dtype.kind not in "bui":
+        raise ValueError(
+            f"labels {image.name} are {image.dtype}; save them as integers (uint8, uint16 or uint32)"
+        )
+    if image.n_channels > 1:
+        raise ValueError(
+            f"labels {image.name} have {image.n_channels} channels (a coloured picture?); "
+            "save them as one channel of integers"
+        )
+
+
+def read_labels(
+    source: str | Path | Image, region: Region | None = None, *, axes: str | None = None, t: int = 0
+) -> NDArray[Any]:
+    """Read an annotation or labels.
+
+    Parameters
+    ----------
+    source
+        A file, or an image that is already open (a stack of files, say).
+    region
+        One slice per spatial axis; None is everything.
+    axes
+        Names of the stored dimensions of a file; None takes the file's.
+    t
+        Time point.
+
+    Returns
+    -------
+    ndarray of integers, spatial shape
+        Writable; bool becomes uint8.
+
+    Raises
+    ------
+    ValueError
+        Where values are negative or no integers, or there are several channels.
+
+    Examples
+    --------
+    >>> read_labels(Image(np.eye(2, dtype=bool), "YX", (1.0, 1.0), "pixel", ("",), "mask"))
+    array([[1, 0],
+           [0, 1]], dtype=uint8)
+    """
+    image = source if isinstance(source, Image) else open_labels(source, axes=axes)
+    check_labels(image)
+    labels: NDArray[Any] = image.read(region, t=t)[0]
+    if labels.dtype == bool:
+        return labels.astype(np.uint8)
+    lowest = labels.min(initial=0)
+    if lowest < 0:
+        raise ValueError(
+            f"labels {image.name} hold the negative value {lowest}; save them with values from 0 on"
+        )
+    return labels
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneStack:
+    """Equal planes in many files, opened one at a time, so that no stack runs out of file handles."""
+
+    paths: tuple[Path, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    open_plane: Callable[[Path], Image]
+
+    def __getitem__(self, region: Region, /) -> NDArray[Any]:
+        paths = self.paths[region[0]]
+        plane_shape = [len(range(n)[part]) for n, part in zip(self.shape[1:], region[1:], strict=True)]
+        out = np.empty((len(paths), *plane_shape), self.dtype)
+        for target, path in zip(out, paths, strict=True):
+            target[...] = self.open_plane(path).data[region[1:]]
+        return out
+
+
+def open_stack(
+    paths: Sequence[Path],
+    *,
+    axes: str | None = None,
+    spacing: Sequence[float] | None = None,
+    channels: Sequence[int] | None = None,
+    labels: bool = False,
+) -> Image:
+    """Open files of one plane each as one stack along Z.
+
+    Parameters
+    ----------
+    paths
+        The planes in order, as `find_images` sorts them.
+    axes, spacing, channels
+        As for `open_image`, of the whole stack; the distance of the planes is unknown (1.0) unless given.
+    labels
+        Whether the planes are labels: a palette then gives its indices.
+
+    Returns
+    -------
+    Image
+        Named after the folder.
+
+    Raises
+    ------
+    ValueError
+        Where there are no planes, a file holds more than one, or shape, axes or type are not the first's.
+    """
+    if not paths:
+        raise ValueError("a stack needs at least one plane; give a folder with images")
+    open_plane = open_labels if labels else open_image
+    first = open_plane(paths[0])
+    for path in paths:
+        _check_plane(open_plane(path), first, path, paths[0])
+    data = PlaneStack(tuple(paths), (len(paths), *first.data.shape), first.dtype, open_plane)
+    sizes = dict(zip(first.spatial_axes, first.spacing, strict=True))
+    name = image_stem(paths[0].resolve().parent)
+    stack = make_image(data, axes or "Z" + first.axes, sizes, first.unit, first.channels, name)
+    return override(stack, spacing=spacing, channels=channels)
+
+
+def _check_plane(plane: Image, first: Image, path: Path, first_path: Path) -> None:
+    if plane.spatial_axes != "YX" or plane.n_timepoints > 1:
+        raise ValueError(f"{path.name} is {plane.axes} {plane.data.shape}, not one plane; open it by itself")
+    traits, expected = (f"{i.axes} {i.data.shape} {i.dtype}" for i in (plane, first))
+    if traits != expected:
+        raise ValueError(
+            f"{path.name} is {traits} but {first_path.name} is {expected}; a stack has equal planes"
+        )
+
+
+def _open(path: Path, axes: str | None, *, indices: bool = False) -> Image:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; check the path")
+    suffix = path.suffix.lower()
+    if is_zarr(path):
+        from napari_unet.core.io.zarr import open_zarr
+
+        return open_zarr(path, axes)
+    if path.is_file() and suffix in TIFF_SUFFIXES:
+        return open_tiff(path, axes)
+    if path.is_file() and suffix in RASTER_SUFFIXES:
+        return open_raster(path, axes, indices=indices)
+    kind = "a folder" if path.is_dir() else f"no image ({suffix or 'no suffix'})"
+    raise ValueError(f"{path} is {kind}; give a TIFF, PNG, JPEG or Zarr file")

@@ -1,0 +1,86 @@
+"""PNG and JPEG."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from napari_unet.core.io.damage import readable
+from napari_unet.core.io.image import Image, Region, make_image
+from napari_unet.core.io.names import image_stem
+
+_GREY = {"1": "1", "L": "L", "LA": "L", "La": "L", "I;16": "I;16", "I;16B": "I;16", "I": "I"}
+_DTYPES = {"1": np.bool_, "L": np.uint8, "P": np.uint8, "RGB": np.uint8, "I;16": np.uint16, "I": np.int32}
+
+
+@dataclass(frozen=True, eq=False)
+class RasterPixels:
+    """Pixels of a PNG or JPEG, decoded whole at the first read: these formats have no smaller piece."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    mode: str  # Pillow's mode to decode to
+
+    @cached_property
+    def _decoded(self) -> NDArray[Any]:
+        with readable(self.path, OSError, SyntaxError):
+            if self.dtype == np.uint16 and self.mode != "I;16":  # Pillow would halve the depth
+                return np.asarray(imagecodecs.png_decode(self.path.read_bytes())[..., :3]).reshape(self.shape)
+            with Pillow.open(self.path) as picture:
+                return np.asarray(picture.convert(self.mode) if picture.mode != self.mode else picture)
+
+    def __getitem__(self, region: Region, /) -> NDArray[Any]:
+        return self._decoded[region]
+
+
+def open_raster(path: Path, axes: str | None = None, *, indices: bool = False) -> Image:
+    """Open a PNG or JPEG file.
+
+    Parameters
+    ----------
+    path
+        8 or 16 bit, grey, RGB or with a palette. Transparency (alpha) is dropped.
+    axes
+        Names of the stored dimensions, where they are not YX or YXC.
+    indices
+        Of a palette, give the indices (labels) rather than the colours.
+
+    Returns
+    -------
+    Image
+        Axes YX, or YXC for colours; the spacing is unknown.
+
+    Raises
+    ------
+    ValueError
+        Where the file is damaged or is something else.
+    """
+    with readable(path, OSError, SyntaxError, Pillow.DecompressionBombError), Pillow.open(path) as picture:
+        mode = _target_mode(picture, indices=indices)
+        size = (picture.height, picture.width)
+    dtype = np.dtype(np.uint16 if mode in ("L", "RGB") and _png_depth(path) == 16 else _DTYPES[mode])
+    shape = (*size, 3) if mode == "RGB" else size
+    pixels = RasterPixels(path, shape, dtype, mode)
+    return make_image(pixels, axes or "YXC"[: len(shape)], {}, "pixel", (), image_stem(path))
+
+
+def _target_mode(picture: Pillow.Image, *, indices: bool) -> str:
+    if picture.mode != "P":
+        return _GREY.get(picture.mode, "RGB")
+    if indices:
+        return "P"
+    palette = np.array(picture.getpalette("RGB")).reshape(-1, 3)
+    return "L" if (palette == palette[:, :1]).all() else "RGB"
+
+
+def _png_depth(path: Path) -> int:
+    """Bits per sample in a PNG's header; Pillow does not tell for colours."""
+    with open(path, "rb") as file:
+        header = file.read(25)
+    return header[24] if header[:4] == b"\x89PNG" and len(header) == 25 else 8

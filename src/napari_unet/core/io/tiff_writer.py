@@ -1,0 +1,106 @@
+"""TIFF, ImageJ TIFF, BigTIFF and OME-TIFF, written region by region into place."""
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_unet.core.io.image import Region
+from napari_unet.core.io.layout import Layout
+
+_IMAGEJ_DTYPES = (np.uint8, np.uint16, np.float32)
+_IMAGEJ_AXES = "TZCYX"
+_IMAGEJ_LIMIT = 2**32 - 2**25  # beyond it the offsets need BigTIFF, which ImageJ's own reader does not know
+_OME_DTYPES = "uint8 uint16 uint32 int8 int16 int32 float32 float64"
+_OME_UNITS = ("pm", "Å", "nm", "µm", "mm", "cm", "m", "pixel")
+_BLOCK = 2**22
+
+
+@dataclass(frozen=True)
+class TiffSink:
+    """Uncompressed pixels in one run of the file, mapped only for the time of a write."""
+
+    path: Path
+    offset: int
+    shape: tuple[int, ...]  # as stored
+    dtype: np.dtype[Any]
+    order: tuple[int, ...]  # which stored dimension each axis of the layout is
+
+    def write(self, region: Region, array: NDArray[Any]) -> None:
+        """Store `array` at `region`."""
+        pixels = np.memmap(self.path, self.dtype, "r+", self.offset, self.shape)
+        np.copyto(pixels.transpose(self.order)[region], array, casting="same_kind")
+
+
+def create_tiff(path: Path, layout: Layout, *, ome: bool) -> TiffSink:
+    """Write all of a TIFF but its pixels, which read as 0, and take the disk space for them."""
+    if ome and layout.dtype.name not in _OME_DTYPES.split():
+        raise ValueError(f"OME-TIFF cannot store {layout.dtype}; choose .tif or .ome.zarr")
+    imagej = not ome and layout.dtype in _IMAGEJ_DTYPES and layout.n_bytes < _IMAGEJ_LIMIT
+    axes = "".join(axis for axis in _IMAGEJ_AXES if axis in layout.axes) if imagej else layout.axes
+    shape = tuple(layout.shape[layout.axes.index(axis)] for axis in axes)
+    metadata = _imagej(layout) if imagej else _ome(layout) if ome else _shaped(layout)
+    offset, n_bytes = tifffile.imwrite(  # type: ignore[misc]  # None only without returnoffset
+        path,
+        shape=shape,
+        dtype=layout.dtype,
+        byteorder="<",
+        imagej=imagej,
+        ome=ome,
+        photometric="minisblack",
+        metadata={"axes": axes, **metadata},
+        resolution=(1 / layout.sizes["X"], 1 / layout.sizes["Y"]),
+        resolutionunit="NONE",
+        returnoffset=True,
+    )
+    _allocate(path, offset, n_bytes)
+    return TiffSink(path, offset, shape, layout.dtype.newbyteorder("<"), tuple(map(axes.index, layout.axes)))
+
+
+def _imagej(layout: Layout) -> dict[str, Any]:
+    # ImageJ's description is ASCII, and "micron" is its own word
+    metadata: dict[str, Any] = {
+        "unit": "micron" if layout.unit == "µm" else layout.unit.replace("Å", "angstrom")
+    }
+    if "Z" in layout.sizes:
+        metadata["spacing"] = layout.sizes["Z"]
+    if any(layout.channels) and layout.n_channels > 1:
+        planes = layout.shape[: -len("YX")]
+        metadata["Labels"] = list(layout.channels) * (int(np.prod(planes)) // layout.n_channels)
+    return metadata
+
+
+def _ome(layout: Layout) -> dict[str, Any]:
+    unit = layout.unit if layout.unit in _OME_UNITS else "reference frame"
+    metadata: dict[str, Any] = {}
+    for axis, size in layout.sizes.items():
+        metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": unit}
+    if any(layout.channels):
+        metadata["Channel"] = {"Name": list(layout.channels)}
+    # tifffile's default is random, and the same run shall give the same bytes
+    return metadata | {"UUID": str(uuid5(NAMESPACE_URL, f"napari-unet:{layout}"))}
+
+
+def _shaped(layout: Layout) -> dict[str, Any]:
+    return {"spacing": list(layout.spacing), "unit": layout.unit, "channels": list(layout.channels)}
+
+
+def _allocate(path: Path, offset: int, n_bytes: int) -> None:
+    """Claim the disk space now: a full disk under a memory map would kill the process."""
+    with open(path, "r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(file.fileno(), offset, n_bytes)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                    raise
+        file.seek(offset)
+        for start in range(0, n_bytes, _BLOCK):
+            file.write(bytes(min(_BLOCK, n_bytes - start)))
