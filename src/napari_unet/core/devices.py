@@ -1,0 +1,99 @@
+"""What a computer can compute with: devices, their precision and their memory."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; "auto" is the fastest that there is.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or this computer has no such device.
+
+    Examples
+    --------
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    there = [device for device, is_there in present.items() if is_there]
+    if name != "auto" and name not in there:
+        raise ValueError(f"device is {name!r}, which is not here: choose one of auto, {', '.join(there)}")
+    return torch.device(there[0] if name == "auto" else name)
+
+
+def describe_device(device: torch.device) -> str:
+    """Name a device for people.
+
+    Examples
+    --------
+    >>> describe_device(torch.device("mps"))
+    'Apple GPU'
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return "Apple GPU" if device.type == "mps" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def choose_precision(device: torch.device, precision: str = "auto") -> torch.dtype:
+    """Return the type in which a network computes on a device.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where it computes.
+    precision : {"auto", "fp32", "bf16"}
+        "auto" is bf16 where the hardware computes it: half the time and the memory.
+
+    Raises
+    ------
+    ValueError
+        If the precision is unknown.
+
+    Examples
+    --------
+    >>> choose_precision(torch.device("cpu"), "fp32")
+    torch.float32
+    """
+    if precision == "auto":
+        return torch.bfloat16 if computes_bf16(device) else torch.float32
+    if precision not in DTYPES:
+        raise ValueError(f"precision is {precision!r}: choose one of auto, {', '.join(DTYPES)}")
+    return DTYPES[precision]
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Tell whether the hardware multiplies bf16; emulating it is slower than fp32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type == "cpu":  # what torch.cpu.get_capabilities tells, which older torch lacks
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return False
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error of torch or numpy says that memory ran out, on any device."""
+    messages = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        message in str(error) for message in messages
+    )
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that are free on a device; a guess where the system does not tell."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable"):
+                return int(line.split()[1]) * 1024
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 * 2**30

@@ -1,0 +1,286 @@
+"""From a network and an image to probabilities: padded, tiled, device-aware."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from napari_unet.core.devices import DTYPES, choose_precision, free_memory, is_out_of_memory
+from napari_unet.core.networks import Network
+from napari_unet.core.tiling import Region, Shape, TileGrid, balanced_tile_shape, mirror_indices, round_up
+
+# Level 0 has to hold the skip, the upsampled map, both once more side by side, what the convolution makes
+# of them and its workspace; the levels below add less than one map.
+MAPS_OF_LEVEL_0 = 9
+# Larger tiles gain little: the halo of a 2D tile costs a few per cent there; in 3D a GPU is worth more room.
+MOST_MEMORY = {"cpu": 2 * 2**30, "cuda": 8 * 2**30, "mps": 2 * 2**30}
+
+
+class Predictor:
+    """A network made ready to predict; the network itself is neither changed nor kept.
+
+    Batch normalisation is folded into the convolutions before it, weights are converted to the precision
+    once, memory is laid out channels last.
+
+    Parameters
+    ----------
+    network : UNet or EncoderNetwork
+        What is copied; where it is trained further the predictor stays as it is.
+    device : torch.device, optional
+        Where to compute; the network's device by default.
+    precision : {"auto", "fp32", "bf16"}, optional
+        "auto" is bf16 where the hardware computes it.
+
+    Examples
+    --------
+    >>> from napari_unet.core.networks.unet import UNet, UNetConfig
+    >>> predictor = Predictor(UNet(UNetConfig(width=4, depth=2, n_classes=3)))
+    >>> predictor.probabilities(torch.zeros(1, 1, 20, 30)).shape
+    torch.Size([1, 3, 20, 30])
+    """
+
+    def __init__(self, network: Network, device: torch.device | None = None, precision: str = "auto") -> None:
+        self.device = device or next(network.parameters()).device
+        self.dtype = choose_precision(self.device, precision)
+        self._format = torch.channels_last if network.config.ndim == 2 else torch.channels_last_3d
+        prepared = fold_batch_norm(deepcopy(network).eval()).requires_grad_(False)
+        self.network = prepared.to(self.device, self.dtype)
+        self.network.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stub lacks it
+
+    @property
+    def precision(self) -> str:
+        """Name of the type in which the network computes."""
+        return next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
+
+    @property
+    def exact_halo(self) -> Shape:
+        """The halo with which tiled equals untiled, a multiple of the stride along each axis.
+
+        A network that loses a margin reads its context there; less than one stride of difference comes from
+        where its pooling cells lie, more from interpolation at its borders.
+        """
+        axes = zip(self.network.context, self.network.margin, self.network.stride, strict=True)
+        return tuple(
+            (context - margin) // stride * stride if margin else round_up(context, stride)
+            for context, margin, stride in axes
+        )
+
+    def grid(
+        self, shape: Sequence[int], halo: Sequence[int] | None = None, tile: int | None = None
+    ) -> TileGrid:
+        """Plan the tiles of an image.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Spatial shape of the image.
+        halo : sequence of int, optional
+            Multiples of the stride; the exact halo by default.
+        tile : int, optional
+            Largest side of a tile; by default as large as the memory allows.
+
+        Returns
+        -------
+        TileGrid
+            Tiles whose origins are multiples of the stride.
+        """
+        halo = self.exact_halo if halo is None else tuple(halo)
+        largest = (tile,) * len(shape) if tile else self._largest_tile(shape, halo)
+        tile_shape = balanced_tile_shape(shape, largest, self.network.stride)
+        return TileGrid(
+            tuple(shape), tile_shape, halo, self.network.margin, self.read_shape(tile_shape, halo)
+        )
+
+    def read_shape(self, tile_shape: Sequence[int], halo: Sequence[int]) -> Shape:
+        """Spatial shape of the network's input for a tile."""
+        return self.network.input_shape(
+            [size + 2 * each for size, each in zip(tile_shape, halo, strict=True)]
+        )
+
+    @torch.inference_mode()
+    def logits(self, images: Tensor) -> Tensor:
+        """Return float32 logits (B, n_classes, …) of normalised images (B, C, …)."""
+        ready = images.to(device=self.device, dtype=self.dtype).contiguous(memory_format=self._format)
+        logits: Tensor = self.network(ready)
+        return logits.float()
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Return float32 probabilities (B, n_classes, …) of normalised images (B, C, …)."""
+        return torch.softmax(self.logits(images), dim=1)
+
+    def predict_tile(self, block: NDArray[np.float32], crop: Region) -> NDArray[np.float32]:
+        """Predict what a tile has read; in smaller pieces where the memory does not suffice.
+
+        Parameters
+        ----------
+        block : ndarray (C, *read) of float32
+            Normalised pixels, halo and margin included.
+        crop : tuple of slice
+            The part of the output that is kept; starts after the halo.
+
+        Returns
+        -------
+        ndarray (n_classes, *crop) of float32
+            Probabilities.
+
+        Raises
+        ------
+        MemoryError
+            If even a piece of one stride is too much.
+        """
+        try:
+            return self.probabilities(torch.from_numpy(block[None]))[0][:, *crop].cpu().numpy()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return self._predict_halves(block, crop)
+
+    def _predict_halves(self, block: NDArray[np.float32], crop: Region) -> NDArray[np.float32]:
+        shape = [part.stop - part.start for part in crop]
+        axis = longest_divisible_axis(shape, self.network.stride)
+        if axis is None:
+            raise MemoryError(
+                f"the memory of {self.device} does not suffice for one tile: use a smaller --halo"
+            )
+        first = round_up(shape[axis] // 2, self.network.stride[axis])
+        return np.concatenate(
+            [
+                self._predict_piece(block, crop, axis, 0, first),
+                self._predict_piece(block, crop, axis, first, shape[axis] - first),
+            ],
+            axis=axis + 1,
+        )
+
+    def _predict_piece(
+        self, block: NDArray[np.float32], crop: Region, axis: int, start: int, size: int
+    ) -> NDArray[np.float32]:
+        halo = crop[axis].start
+        piece = (*crop[:axis], slice(halo, halo + size), *crop[axis + 1 :])
+        tile_shape = [
+            round_up(part.stop - part.start, step)
+            for part, step in zip(piece, self.network.stride, strict=True)
+        ]
+        length = self.read_shape(tile_shape, [part.start for part in piece])[axis]
+        return self.predict_tile(np.take(block, range(start, start + length), axis=axis + 1), piece)
+
+    def _largest_tile(self, shape: Sequence[int], halo: Shape) -> Shape:
+        """Split the longest side until a tile's peak fits the memory."""
+        config, stride = self.network.config, self.network.stride
+        bytes_per_pixel = MAPS_OF_LEVEL_0 * config.width * self.dtype.itemsize + 8 * config.n_classes
+        most = min(MOST_MEMORY[self.device.type], free_memory(self.device) / 2) / bytes_per_pixel
+        tile = [round_up(size, step) for size, step in zip(shape, stride, strict=True)]
+        while prod(self.read_shape(tile, halo)) > most:
+            axis = longest_divisible_axis(tile, stride)
+            if axis is None:
+                break
+            n_pieces = -(-shape[axis] // tile[axis]) + 1
+            tile[axis] = min(tile[axis] - stride[axis], round_up(-(-shape[axis] // n_pieces), stride[axis]))
+        return tuple(tile)
+
+
+def predict(
+    predictor: Predictor, image: NDArray[np.float32], grid: TileGrid | None = None
+) -> NDArray[np.float32]:
+    """Predict an image that is in memory.
+
+    Borders are mirrored, as in the paper [1]_.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        A network made ready.
+    image : ndarray (C, *spatial) of float32
+        Normalised.
+    grid : TileGrid, optional
+        Tiles, from `Predictor.grid`; by default with the exact halo.
+
+    Returns
+    -------
+    ndarray (n_classes, *spatial) of float32
+        Probabilities.
+
+    References
+    ----------
+    .. [1] Ronneberger, Fischer, Brox, U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015.
+
+    Examples
+    --------
+    >>> from napari_unet.core.networks.unet import UNet, UNetConfig
+    >>> predictor = Predictor(UNet(UNetConfig(width=4, depth=2)))
+    >>> predict(predictor, np.zeros((1, 30, 1), np.float32)).shape
+    (2, 30, 1)
+    """
+    shape = image.shape[1:]
+    grid = predictor.grid(shape) if grid is None else grid
+    result = np.empty((predictor.network.config.n_classes, *shape), np.float32)
+    for tile in grid:
+        block = read_mirrored(lambda region: image[:, *region], tile.read, shape)
+        result[:, *tile.write] = predictor.predict_tile(block, tile.crop)
+    return result
+
+
+def read_mirrored(
+    read: Callable[[Region], NDArray[Any]], region: Region, shape: Sequence[int]
+) -> NDArray[Any]:
+    """Read a region that may reach beyond the image, where it is mirrored.
+
+    Parameters
+    ----------
+    read : callable
+        Takes a region inside the image, returns its pixels (C, *spatial).
+    region : tuple of slice
+        What is wanted; may start below 0 and end beyond the image.
+    shape : sequence of int
+        Spatial shape of the image.
+
+    Returns
+    -------
+    ndarray (C, *region)
+        Pixels; contiguous.
+
+    Examples
+    --------
+    >>> image = np.arange(4).reshape(1, 4)
+    >>> read_mirrored(lambda region: image[:, *region], (slice(-2, 6),), (4,))
+    array([[2, 1, 0, 1, 2, 3, 2, 1]])
+    """
+    places = [mirror_indices(part.start, part.stop, size) for part, size in zip(region, shape, strict=True)]
+    inside = tuple(slice(int(place.min()), int(place.max()) + 1) for place in places)
+    block = read(inside)
+    for axis, (place, part) in enumerate(zip(places, inside, strict=True), start=1):
+        if len(place) != block.shape[axis] or place[0] != part.start or place[-1] != part.stop - 1:
+            block = block.take(place - part.start, axis=axis)
+    return np.ascontiguousarray(block)
+
+
+def fold_batch_norm(network: Network) -> Network:
+    """Fold each batch norm layer, in place, into the convolution that it follows."""
+    for module in list(network.modules()):
+        if isinstance(module, nn.Sequential):
+            _fold_sequence(module)
+    return network
+
+
+def _fold_sequence(layers: nn.Sequential) -> None:
+    for index, (conv, norm) in enumerate(pairwise(layers), start=1):
+        if isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
+            mean, variance = norm.running_mean, norm.running_var
+            if mean is None or variance is None:
+                continue
+            conv.weight, conv.bias = fuse_conv_bn_weights(
+                conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
+            )
+            layers[index] = nn.Identity()
+
+
+def longest_divisible_axis(shape: Sequence[int], stride: Sequence[int]) -> int | None:
+    """Return the longest axis that has more than one stride, None if there is none."""
+    axes = [axis for axis, step in enumerate(stride) if shape[axis] > step]
+    return max(axes, key=lambda axis: shape[axis], default=None)

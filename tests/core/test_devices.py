@@ -1,0 +1,64 @@
+"""Devices and precision: chosen by what is there."""
+
+import pytest
+import torch
+
+from napari_unet.core.devices import (
+    choose_device,
+    choose_precision,
+    computes_bf16,
+    describe_device,
+    free_memory,
+    is_out_of_memory,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_a_device_that_is_absent_is_named_with_what_there_is(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"'cuda', which is not here: choose one of auto, .*cpu"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["gpu", "CPU", ""])
+def test_an_unknown_device_is_an_error(name):
+    with pytest.raises(ValueError, match="choose one of"):
+        choose_device(name)
+
+
+def test_auto_takes_the_fastest(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_device().type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device() == CPU
+
+
+def test_precision_follows_the_hardware_unless_told(monkeypatch):
+    assert choose_precision(CPU) == (torch.bfloat16 if computes_bf16(CPU) else torch.float32)
+    monkeypatch.setattr("napari_unet.core.devices.computes_bf16", lambda device: False)
+    assert choose_precision(CPU) == torch.float32
+    assert choose_precision(CPU, "bf16") == torch.bfloat16
+    with pytest.raises(ValueError, match="'fp8'"):
+        choose_precision(CPU, "fp8")
+
+
+def test_devices_have_names_and_memory():
+    assert "threads" in describe_device(CPU)
+    assert free_memory(CPU) > 2**20
+
+
+def test_memory_that_ran_out_is_recognised():
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1")
+    )
+    assert not is_out_of_memory(RuntimeError("size mismatch"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_cuda_tells_its_memory_and_name():
+    device = choose_device("cuda")
+    assert free_memory(device) > 0 and describe_device(device)

@@ -1,0 +1,184 @@
+"""Inference: tiled equals untiled, whatever the tile; memory that runs out; precision and folding."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from napari_unet.core.inference import Predictor, predict, read_mirrored
+from napari_unet.core.networks import build_network
+from napari_unet.core.networks.unet import UNet, UNetConfig
+from napari_unet.core.tiling import mirror_indices
+
+
+def random_network(config, architecture="unet"):
+    """Random weights that let every pixel of the context matter, and batch norm that has seen data."""
+    torch.manual_seed(0)
+    network = build_network(architecture, config)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+    return network.eval()
+
+
+def untiled(network, image):
+    """The definition: the whole image, mirrored at its borders far beyond the context, in one piece."""
+    predictor = Predictor(network, precision="fp32")
+    shape = image.shape[1:]
+    before = [halo + lost for halo, lost in zip(predictor.exact_halo, network.margin, strict=True)]
+    size = network.input_shape([n + 2 * halo for n, halo in zip(shape, predictor.exact_halo, strict=True)])
+    places = [
+        mirror_indices(-start, length - start, n)
+        for start, length, n in zip(before, size, shape, strict=True)
+    ]
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(image[:, *np.ix_(*places)][None]))[0]
+    cropped = logits[:, *(slice(halo, halo + n) for halo, n in zip(predictor.exact_halo, shape, strict=True))]
+    return torch.softmax(cropped, 0).numpy()
+
+
+def noise(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+@st.composite
+def cases(draw):
+    ndim = draw(st.sampled_from([2, 2, 3]))
+    depth = draw(st.integers(1, 3 if ndim == 2 else 2))
+    pools = tuple(
+        (draw(st.sampled_from([1, 2])), *(2,) * (ndim - 1)) for _ in range(depth)
+    )  # anisotropic now and then
+    config = UNetConfig(
+        ndim=ndim,
+        in_channels=draw(st.integers(1, 2)),
+        width=3,
+        depth=depth,
+        padding=draw(st.sampled_from(["same", "valid"])),
+        norm=draw(st.sampled_from(["batch", "none"])),
+        upsample=draw(st.sampled_from(["transpose", "linear"])),
+        pools=pools,
+    )
+    shape = tuple(draw(st.integers(1, 70 if ndim == 2 else 20)) for _ in range(ndim))
+    return config, shape, draw(st.integers(1, 40 if ndim == 2 else 16))
+
+
+@settings(max_examples=30, deadline=None)
+@given(cases())
+def test_tiled_equals_untiled(case):
+    config, shape, tile = case
+    network = random_network(config)
+    image = noise(config.in_channels, *shape)
+    predictor = Predictor(network, precision="fp32")
+    tiled = predict(predictor, image, predictor.grid(shape, tile=tile))
+    np.testing.assert_allclose(tiled, untiled(network, image), atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["fcn32s", "fcn8s", "deconvnet"])
+def test_tiled_equals_untiled_for_the_older_networks(architecture):
+    network = random_network(UNetConfig(width=3, depth=3), architecture)
+    image = noise(1, 50, 41)
+    predictor = Predictor(network, precision="fp32")
+    tiled = predict(predictor, image, predictor.grid((50, 41), tile=16))
+    np.testing.assert_allclose(tiled, untiled(network, image), atol=1e-4)
+
+
+def test_the_papers_network_predicts_images_of_any_size():
+    network = random_network(UNetConfig(width=2, depth=4, padding="valid", norm="none"))
+    result = predict(Predictor(network), noise(1, 33, 5))
+    assert result.shape == (2, 33, 5)
+    np.testing.assert_allclose(result.sum(0), 1, atol=1e-5)
+
+
+def test_less_halo_is_worse():
+    network = random_network(UNetConfig(width=4, depth=2))
+    image, predictor = noise(1, 64, 64), Predictor(network, precision="fp32")
+    errors = [
+        np.abs(
+            predict(predictor, image, predictor.grid((64, 64), (halo, halo), 16)) - untiled(network, image)
+        ).max()
+        for halo in (0, 8, 24)
+    ]
+    assert errors[0] > errors[1] > errors[2] and errors[2] < 1e-5
+
+
+def test_folding_batch_norm_changes_nothing_and_leaves_the_network_alone():
+    network = random_network(UNetConfig(width=4, depth=2))
+    image = torch.from_numpy(noise(2, 1, 16, 16))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    predictor = Predictor(network, precision="fp32")
+    np.testing.assert_allclose(predictor.logits(image), network(image).detach(), atol=1e-5)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in predictor.network.modules())
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+    assert network.encoder[0][0].weight.requires_grad
+
+
+@pytest.mark.parametrize("architecture", ["unet", "fcn8s", "deconvnet"])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_bf16_is_close_to_fp32(architecture, ndim):
+    network = random_network(UNetConfig(ndim=ndim, width=4, depth=3), architecture)
+    image = 0.3 * torch.from_numpy(noise(1, 1, *(16,) * ndim))
+    exact, fast = (Predictor(network, precision=name).probabilities(image) for name in ("fp32", "bf16"))
+    assert fast.dtype == torch.float32
+    np.testing.assert_allclose(exact, fast, atol=0.1)
+
+
+class Greedy(UNet):
+    """A network whose memory runs out above a number of pixels."""
+
+    largest = 0
+
+    def forward(self, image):
+        if image[0, 0].numel() > self.largest:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to")
+        return super().forward(image)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("shape", [(60, 50), (20, 21, 9)])
+def test_a_tile_that_does_not_fit_the_memory_is_done_in_pieces(padding, shape):
+    config = UNetConfig(ndim=len(shape), width=3, depth=1, padding=padding, norm="none")
+    network = random_network(config)
+    greedy = Greedy(config)
+    greedy.load_state_dict(network.state_dict())
+    Greedy.largest = 40**2 if len(shape) == 2 else 24**3
+    image = noise(1, *shape)
+    predictor = Predictor(greedy, precision="fp32")
+    result = predict(predictor, image, predictor.grid(shape, tile=64))
+    np.testing.assert_allclose(result, untiled(network, image), atol=1e-4)
+
+
+def test_memory_that_suffices_for_no_piece_is_an_error():
+    Greedy.largest = 0
+    with pytest.raises(MemoryError, match="use a smaller --halo"):
+        predict(Predictor(Greedy(UNetConfig(width=2, depth=1))), noise(1, 16, 16))
+
+
+def test_other_errors_of_the_network_are_not_swallowed():
+    with pytest.raises(RuntimeError, match="channels"):
+        predict(Predictor(UNet(UNetConfig(width=2, depth=1, in_channels=2))), noise(1, 16, 16))
+
+
+def test_tiles_are_as_large_as_the_memory_allows(monkeypatch):
+    monkeypatch.setattr("napari_unet.core.inference.free_memory", lambda device: 2 * 300**2 * 9 * 16 * 4)
+    predictor = Predictor(UNet(UNetConfig(width=16, depth=2)), precision="fp32")
+    grid = predictor.grid((5000, 5000))
+    assert 80_000 < np.prod(grid.read_shape) <= 300**2 and min(grid.read_shape) > 250
+    assert predictor.grid((100, 100)).n_tiles == (1, 1)
+    assert predictor.grid((5000, 5000), tile=64).tile_shape == (64, 64)
+
+
+def test_a_region_beyond_the_image_reads_only_the_image():
+    image, seen = noise(2, 5, 7), []
+
+    def read(region):
+        seen.append(region)
+        return image[:, *region]
+
+    block = read_mirrored(read, (slice(-9, 12), slice(3, 20)), (5, 7))
+    expected = np.pad(image, ((0, 0), (9, 7), (0, 13)), mode="reflect")[:, :, 3:20]
+    np.testing.assert_array_equal(block, expected)
+    assert seen == [(slice(0, 5), slice(0, 7))]
