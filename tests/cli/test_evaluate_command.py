@@ -1,0 +1,136 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+import typer
+from typer.testing import CliRunner
+
+from napari_unet.cli.evaluate import evaluate
+
+app = typer.Typer()
+app.command()(evaluate)
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def scores(*arguments):
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(name, labels, axes=None):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        tifffile.imwrite(path, np.asarray(labels, np.uint8), metadata={"axes": axes} if axes else None)
+        return path
+
+    return save
+
+
+def test_one_file_pairs_with_one_whatever_their_names(save):
+    found = scores(save("a.tif", [[1, 1], [2, 2]]), save("b.tif", [[1, 2], [2, 2]]))
+    assert found == {
+        "pixel_accuracy": 0.75,
+        "mean_dice": pytest.approx((2 / 3 + 4 / 5) / 2),
+        "mean_iou": pytest.approx((1 / 2 + 2 / 3) / 2),
+        "classes": {
+            "1": {"dice": pytest.approx(2 / 3), "iou": 0.5},
+            "2": {"dice": 0.8, "iou": pytest.approx(2 / 3)},
+        },
+    }
+
+
+def test_a_stack_is_scored_plane_by_plane(save):
+    prediction = [[[1, 1, 1, 1]], [[1, 2, 2, 2]]]
+    truth = [[[1, 1, 1, 1]], [[2, 2, 2, 2]]]
+    found = scores(save("a.tif", prediction, "ZYX"), save("b.tif", truth, "ZYX"))
+    assert found["classes"]["1"]["dice"] == 0.5
+    assert found["classes"]["2"]["dice"] == pytest.approx(6 / 7)
+
+
+@pytest.mark.parametrize("pattern", ["", "*.tif"])
+def test_folders_and_globs_pair_by_stem_and_images_weigh_alike(save, tmp_path, pattern):
+    for folder in ("p", "t"):
+        save(f"{folder}/a.tif", np.ones((2, 2)))
+        save(f"{folder}/b.tif", np.full((9, 9), 1 if folder == "p" else 2))
+    assert scores(tmp_path / "p" / pattern, tmp_path / "t" / pattern)["pixel_accuracy"] == 0.5
+
+
+def test_unpaired_files_are_listed(save, tmp_path):
+    save("p/a.tif", [[1, 2]]), save("p/c.tif", [[1, 2]])
+    save("t/a.tif", [[1, 2]]), save("t/b.tif", [[1, 2]])
+    error = run(tmp_path / "p", tmp_path / "t").exception
+    assert isinstance(error, ValueError) and "b.tif" in str(error) and "c.tif" in str(error)
+
+
+def test_ignored_pixels_do_not_count(save):
+    files = save("a.tif", [[1, 1], [2, 2]]), save("b.tif", [[1, 0], [2, 0]])
+    assert scores(*files)["pixel_accuracy"] == 0.5
+    assert scores(*files, "--ignore", 0) == {
+        "pixel_accuracy": 1,
+        "mean_dice": 1,
+        "mean_iou": 1,
+        "classes": {"1": {"dice": 1, "iou": 1}, "2": {"dice": 1, "iou": 1}},
+    }
+
+
+def test_a_named_boundary_adds_v_rand_and_vi(save):
+    plane = np.full((9, 9), 2)
+    plane[4] = 1
+    found = scores(save("a.tif", plane), save("b.tif", plane), "--boundary", 1)
+    assert (found["v_rand"], found["vi"]) == (1, 0)
+
+
+def test_a_boundary_value_that_never_occurs_is_an_error(save):
+    result = run(save("a.tif", [[1, 2]]), save("b.tif", [[1, 2]]), "--boundary", 7)
+    assert isinstance(result.exception, ValueError) and "7" in str(result.exception)
+
+
+def test_objects_are_scored_as_one_foreground_however_numbered(save):
+    files = save("a.tif", [[7, 7, 0, 9]]), save("b.tif", [[1, 2, 0, 255]])
+    assert scores(*files, "--task", "objects")["classes"] == {
+        "0": {"dice": 1, "iou": 1},
+        "1": {"dice": 1, "iou": 1},
+    }
+    found = scores(save("c.tif", [[0, 7, 0, 9]]), files[1], "--task", "objects", "--ignore", 255)
+    assert found["pixel_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_objects_have_no_boundary(save):
+    files = save("a.tif", [[1, 2]]), save("b.tif", [[1, 2]])
+    assert isinstance(run(*files, "--task", "objects", "--boundary", 1).exception, ValueError)
+
+
+def test_shapes_that_differ_are_named(save):
+    error = run(save("a.tif", np.ones((4, 5))), save("b.tif", np.ones((5, 4)))).exception
+    assert isinstance(error, ValueError) and "(4, 5)" in str(error) and "(5, 4)" in str(error)
+
+
+def test_probabilities_are_refused(save, tmp_path):
+    tifffile.imwrite(tmp_path / "p.tif", np.zeros((8, 8), np.float32))
+    assert "float32" in str(run(tmp_path / "p.tif", save("b.tif", np.ones((8, 8)))).exception)
+
+
+def test_the_table_shows_every_class_and_the_means(save):
+    plane = np.full((9, 9), 2)
+    plane[4] = 1
+    result = run(save("a.tif", plane), save("b.tif", plane), "--boundary", 1)
+    for shown in ("mean", "Dice", "IoU", "1.0000", "pixel accuracy", "V-Rand"):
+        assert shown in result.stdout
+
+
+def test_torch_is_not_imported(save):
+    path = save("a.tif", [[1, 2]])
+    code = (
+        "import sys; from pathlib import Path; from napari_unet.cli.evaluate import evaluate; "
+        f"evaluate(Path({str(path)!r}), Path({str(path)!r})); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
