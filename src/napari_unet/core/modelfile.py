@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from os import PathLike
 from pathlib import Path
@@ -286,9 +286,9 @@ def _decode(value: JSON, hint: Any, name: str) -> Any:
         return tuple(_decode(item, arguments[0], name) for item in value)
     if origin is Mapping and isinstance(value, dict):
         return value
-    if (origin is Literal and value in arguments) or type(value) is hint:
-        return value
-    if hint is float and type(value) is int:
+    expected = type(arguments[0]) if origin is Literal else hint
+    exact = type(value) is expected or (expected is float and type(value) is int)  # True is no 1
+    if exact and (origin is not Literal or value in arguments):
         return value
     raise ValueError(f"its {name} is not what it should be, so {REMEDY}")
 
@@ -327,4 +327,5 @@ def _replacing(path: Path) -> Iterator[Path]:
         )
         raise type(error)(reason) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed, or never made
+            temporary.unlink()
