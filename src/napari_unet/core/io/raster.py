@@ -31,7 +31,8 @@ class RasterPixels:
     def _decoded(self) -> NDArray[Any]:
         with readable(self.path, OSError, SyntaxError):
             if self.dtype == np.uint16 and self.mode != "I;16":  # Pillow would halve the depth
-                return np.asarray(imagecodecs.png_decode(self.path.read_bytes())[..., :3]).reshape(self.shape)
+                deep = imagecodecs.png_decode(self.path.read_bytes())
+                return np.asarray(deep[..., : 3 if self.mode == "RGB" else 1]).reshape(self.shape)
             with Pillow.open(self.path) as picture:
                 return np.asarray(picture.convert(self.mode) if picture.mode != self.mode else picture)
 
