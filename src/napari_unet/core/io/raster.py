@@ -5,7 +5,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
@@ -15,6 +14,7 @@ from napari_unet.core.io.image import Image, Region, make_image
 from napari_unet.core.io.names import image_stem
 
 _GREY = {"1": "1", "L": "L", "LA": "L", "La": "L", "I;16": "I;16", "I;16B": "I;16", "I": "I"}
+_PNG_GREY_ALPHA = 4
 _DTYPES = {"1": np.bool_, "L": np.uint8, "P": np.uint8, "RGB": np.uint8, "I;16": np.uint16, "I": np.int32}
 
 
@@ -31,6 +31,8 @@ class RasterPixels:
     def _decoded(self) -> NDArray[Any]:
         with readable(self.path, OSError, SyntaxError):
             if self.dtype == np.uint16 and self.mode != "I;16":  # Pillow would halve the depth
+                import imagecodecs  # where such a file is touched: the rest does without
+
                 deep = imagecodecs.png_decode(self.path.read_bytes())
                 return np.asarray(deep[..., : 3 if self.mode == "RGB" else 1]).reshape(self.shape)
             with Pillow.open(self.path) as picture:
@@ -65,7 +67,10 @@ def open_raster(path: Path, axes: str | None = None, *, indices: bool = False) -
     with readable(path, OSError, SyntaxError, Pillow.DecompressionBombError), Pillow.open(path) as picture:
         mode = _target_mode(picture, indices=indices)
         size = (picture.height, picture.width)
-    dtype = np.dtype(np.uint16 if mode in ("L", "RGB") and _png_depth(path) == 16 else _DTYPES[mode])
+    depth, colour_type = _png_header(path)
+    if depth == 16 and colour_type == _PNG_GREY_ALPHA:
+        mode = "L"  # Pillow calls these RGBA
+    dtype = np.dtype(np.uint16 if depth == 16 and mode in ("L", "RGB") else _DTYPES[mode])
     shape = (*size, 3) if mode == "RGB" else size
     pixels = RasterPixels(path, shape, dtype, mode)
     return make_image(pixels, axes or "YXC"[: len(shape)], {}, "pixel", (), image_stem(path))
@@ -80,8 +85,8 @@ def _target_mode(picture: Pillow.Image, *, indices: bool) -> str:
     return "L" if (palette == palette[:, :1]).all() else "RGB"
 
 
-def _png_depth(path: Path) -> int:
-    """Bits per sample in a PNG's header; Pillow does not tell for colours."""
+def _png_header(path: Path) -> tuple[int, int]:
+    """Bits per sample and colour type, zeros where it is no PNG; Pillow hides what it would convert."""
     with open(path, "rb") as file:
-        header = file.read(25)
-    return header[24] if header[:4] == b"\x89PNG" and len(header) == 25 else 8
+        header = file.read(26)
+    return (header[24], header[25]) if header[:4] == b"\x89PNG" and len(header) == 26 else (0, 0)
