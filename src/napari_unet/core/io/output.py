@@ -182,10 +182,13 @@ def _disk(path: Path, layout: Layout) -> Iterator[None]:
 
 def _flush(path: Path) -> None:
     """Make sure that every byte is on the disk before the name appears."""
-    files = [entry for entry in path.rglob("*") if entry.is_file()] if path.is_dir() else [path]
-    for file in files:
-        with open(file, "rb+") as handle:
-            os.fsync(handle.fileno())
+    if path.is_dir() and hasattr(os, "sync"):
+        os.sync()  # one wait for everything: a wait for each of a store's many files takes minutes
+        return
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with open(file, "rb+") as handle:
+                os.fsync(handle.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -201,5 +204,5 @@ def _sync_folder(folder: Path) -> None:
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    elif path.exists():  # a read-only disk refuses even to remove what is not there
+        path.unlink()

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from napari_unet.core.io.damage import readable
 from napari_unet.core.io.image import Image, LazyArray, Region, make_image
 from napari_unet.core.io.names import image_stem
 from napari_unet.core.io.tiff_metadata import known_axes, read_metadata
+
+_CUT_DESCRIPTION = re.compile(r"TiffTag 270 .*invalid value offset")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ def open_tiff(path: Path, axes: str | None = None) -> Image:
     ValueError
         Where the file is no TIFF, is damaged or cut short, or names files outside its folder.
     """
-    with readable(path), _quiet(), TiffFile(path) as tif:
+    with readable(path), _unlogged(), TiffFile(path) as tif:
         _refuse_foreign_files(tif, path)
         series = tif.series[0]
         data = _lazy_pixels(tif, series, path)
@@ -217,15 +220,19 @@ def _overlap(region: Region, origin: tuple[int, ...], shape: tuple[int, ...]) ->
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep tifffile from logging what we raise."""
+def _unlogged() -> Iterator[None]:
+    """Raise what tifffile would only log: a description that is cut off, and with it axes and spacing."""
+    messages: list[str] = []
 
-    def drop(record: LogRecord) -> bool:
+    def collect(record: LogRecord) -> bool:
+        messages.append(record.getMessage())
         return False
 
     logger = getLogger("tifffile")
-    logger.addFilter(drop)
+    logger.addFilter(collect)
     try:
         yield
     finally:
-        logger.removeFilter(drop)
+        logger.removeFilter(collect)
+    if any(_CUT_DESCRIPTION.search(message) for message in messages):
+        raise ValueError("its description is cut off")

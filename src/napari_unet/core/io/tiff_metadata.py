@@ -87,7 +87,7 @@ def _imagej_channels(metadata: Mapping[str, Any], series: TiffPageSeries) -> tup
 
 
 def _shaped(metadata: Mapping[str, Any], page: TiffPage) -> TiffMetadata:
-    """Read the JSON of tifffile: a list of voxel sizes, or a z spacing beside the resolution, as ImageJ has."""
+    """Read the JSON of tifffile: a list of voxel sizes, or a z spacing beside the resolution."""
     unit = unit_symbol(str(metadata.get("unit", "")))
     channels = tuple(map(str, metadata.get("channels", ())))
     spacing = metadata.get("spacing_zyx", metadata.get("spacing"))
