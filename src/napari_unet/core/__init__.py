@@ -1,0 +1,50 @@
+"""The headless core: train a U-Net on a few annotated slices, segment images of any size."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_unet.core.examples import LabelOptions, read_examples
+    from napari_unet.core.io import open_image, open_labels
+    from napari_unet.core.modelfile import Model, load_model, save_model
+    from napari_unet.core.stacks import segment
+    from napari_unet.core.starting import Architecture, fine_tune, new_model
+    from napari_unet.core.training import TrainConfig, Wanted, drain, train
+    from napari_unet.core.weights import boundary_weights
+
+__all__ = [
+    "Architecture",
+    "LabelOptions",
+    "Model",
+    "TrainConfig",
+    "Wanted",
+    "boundary_weights",
+    "drain",
+    "fine_tune",
+    "load_model",
+    "new_model",
+    "open_image",
+    "open_labels",
+    "read_examples",
+    "save_model",
+    "segment",
+    "train",
+]
+
+_ROOMS = {
+    "examples": ("LabelOptions", "read_examples"),
+    "io": ("open_image", "open_labels"),
+    "modelfile": ("Model", "load_model", "save_model"),
+    "stacks": ("segment",),
+    "starting": ("Architecture", "fine_tune", "new_model"),
+    "training": ("TrainConfig", "Wanted", "drain", "train"),
+    "weights": ("boundary_weights",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first used: most commands need no torch."""
+    for room, names in _ROOMS.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{room}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,23 @@
+"""Lists written as text on the command line."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T", int, float)
+
+
+def integers(option: str, text: str) -> tuple[int, ...] | None:
+    """Read "0,3,7"; nothing gives None."""
+    return _numbers(option, text, int)
+
+
+def floats(option: str, text: str) -> tuple[float, ...] | None:
+    """Read "50,4,4"; nothing gives None."""
+    return _numbers(option, text, float)
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...] | None:
+    try:
+        return tuple(kind(part) for part in text.split(",")) if text else None
+    except ValueError:
+        raise ValueError(f"{option} is {text!r}: write numbers with commas, such as 0,3,7") from None

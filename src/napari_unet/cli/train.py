@@ -1,0 +1,120 @@
+"""`napari-unet train`: images and labels to a model file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from napari_unet.cli.arguments import floats, integers
+
+if TYPE_CHECKING:
+    from napari_unet.core.examples import Dataset, LabelOptions
+    from napari_unet.core.modelfile import Model
+    from napari_unet.core.starting import Architecture
+
+ArchitectureName = Literal["unet", "paper", "fcn32s", "fcn16s", "fcn8s", "deconvnet"]
+LossName = Literal["ce", "weighted-ce", "dice", "ce+dice", "focal"]
+
+
+def train(
+    images: Annotated[str, typer.Argument(help="An image, a folder of images, or a quoted glob.")],
+    labels: Annotated[str, typer.Argument(help="Their labels, paired by name.")],
+    out: Annotated[Path, typer.Option(help="The model file to write.")],
+    task: Annotated[
+        Literal["classes", "objects"], typer.Option(help="A value is one class, or one object.")
+    ] = "classes",
+    unlabelled: Annotated[
+        Literal["background", "ignore"], typer.Option(help="What 0 means: background, or not annotated.")
+    ] = "background",
+    complete: Annotated[str, typer.Option(help="With ignore: planes where 0 is background, e.g. 3,7.")] = "",
+    slices: Annotated[str, typer.Option(help="Planes to train on, e.g. 0,3,7; all by default.")] = "",
+    ndim: Annotated[Literal[2, 3], typer.Option(help="2: planes; 3: volumes.")] = 2,
+    architecture: Annotated[ArchitectureName, typer.Option(help="The network.")] = "unet",
+    width: Annotated[int | None, typer.Option(help="Channels of its first level.")] = None,
+    depth: Annotated[int | None, typer.Option(help="Number of its poolings.")] = None,
+    loss: Annotated[LossName, typer.Option(help="What training makes small.")] = "ce+dice",
+    minutes: Annotated[float | None, typer.Option(help="How long to train.")] = None,
+    steps: Annotated[int | None, typer.Option(help="How many steps to train, instead of --minutes.")] = None,
+    validation: Annotated[float, typer.Option(help="Share of the labels held out to score on.")] = 0.2,
+    start: Annotated[Path | None, typer.Option(help="A model to start from.")] = None,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    log: Annotated[Path | None, typer.Option(help="Write the learning curve as CSV.")] = None,
+    axes: Annotated[str | None, typer.Option(help="Axes of the files, e.g. ZYX.")] = None,
+    spacing: Annotated[str, typer.Option(help="Voxel size of each spatial axis, e.g. 50,4,4.")] = "",
+    channels: Annotated[str, typer.Option(help="Channels to use, e.g. 0,2.")] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+) -> None:
+    """Train a network on annotated images; without --minutes or --steps, until the score settles."""
+    check_output(out, overwrite)
+    check_output(log, overwrite)
+    from napari_unet.cli.training import run_training
+    from napari_unet.core.devices import choose_device, describe_device
+    from napari_unet.core.examples import LabelOptions
+    from napari_unet.core.modelfile import save_model
+    from napari_unet.core.starting import Architecture
+    from napari_unet.core.training import TrainConfig
+
+    config = TrainConfig(loss=loss, minutes=minutes, steps=steps, validation=validation, seed=seed)
+    planes = integers("--slices", slices)
+    options = LabelOptions(task, unlabelled, integers("--complete", complete) or (), planes, ndim)
+    chosen_device = choose_device(device)
+    opening = {"axes": axes, "spacing": floats("--spacing", spacing)}
+    dataset = read_dataset(images, labels, options, {**opening, "channels": integers("--channels", channels)})
+    model = first_model(dataset, start, Architecture(architecture, width, depth), seed, chosen_device)
+    typer.echo(f"{describe_device(chosen_device)}; {describe_model(model)}")
+    result, interrupted = run_training(model, dataset, config, log)
+    save_model(result.model, out, overwrite)
+    typer.echo(f"saved {out} after {result.steps} steps in {result.seconds:.1f} s")
+    if interrupted:
+        raise typer.Exit(130)
+
+
+def check_output(path: Path | None, overwrite: bool) -> None:
+    """Refuse an output that could not be written, before the work rather than after it."""
+    if path is None:
+        return
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists: choose another name or replace it with --overwrite")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist: make it first")
+
+
+def read_dataset(images: str, labels: str, options: "LabelOptions", opening: dict[str, Any]) -> "Dataset":
+    """Pair the files, read what is annotated, and say what was handled."""
+    from napari_unet.core.examples import read_examples
+    from napari_unet.core.io import find_images, open_image, open_labels, pair_files
+
+    pairs = pair_files(find_images(images), find_images(labels))
+    label_axes = (opening["axes"] or "").replace("C", "") or None
+    dataset = read_examples(
+        [(open_image(image, **opening), open_labels(mask, axes=label_axes)) for image, mask in pairs], options
+    )
+    for note in dataset.notes:
+        typer.echo(note)
+    typer.echo(
+        f"{len(dataset.examples)} annotated {'planes' if len(dataset.axes) == 2 else 'volumes'} "
+        f"of {len(pairs)} images; classes {', '.join(str(label.output_value) for label in dataset.classes)}"
+    )
+    return dataset
+
+
+def first_model(
+    dataset: "Dataset", start: Path | None, architecture: "Architecture", seed: int, device: Any
+) -> "Model":
+    """Build the model to train: a new one, or one that keeps what fits of another."""
+    from napari_unet.core.modelfile import load_model
+    from napari_unet.core.starting import fine_tune, new_model
+
+    if start is None:
+        return new_model(dataset, architecture, seed=seed, device=device)
+    model, anew = fine_tune(dataset, load_model(start, device), seed=seed)
+    typer.echo(f"starting from {start}" + (f"; these layers start anew: {', '.join(anew)}" if anew else ""))
+    return model
+
+
+def describe_model(model: "Model") -> str:
+    """One line: architecture, width, depth, weights."""
+    config = model.network.config
+    n_weights = sum(weight.numel() for weight in model.network.parameters())
+    return f"{model.architecture}, width {config.width}, depth {config.depth}, {n_weights:,} weights"

@@ -1,0 +1,116 @@
+"""Show a training on the terminal, log its curve, and end it well on Ctrl-C."""
+
+import csv
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from napari_unet.core.examples import Dataset
+from napari_unet.core.modelfile import Model
+from napari_unet.core.training import TrainConfig, TrainResult, TrainUpdate, Wanted, drain, train
+
+Show = Callable[[TrainUpdate], None]
+
+
+def run_training(
+    model: Model, dataset: Dataset, config: TrainConfig, log: Path | None = None
+) -> tuple[TrainResult, bool]:
+    """Train to the end or to the first Ctrl-C; return the result, and whether it was interrupted."""
+    interrupted = False
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the second one ends at once
+
+    def wanted() -> Wanted:
+        return going if not interrupted else stopping
+
+    going, stopping = Wanted(dataset.examples), Wanted(dataset.examples, stop=True)
+    with ExitStack() as stack:
+        shows = [stack.enter_context(progress_shown())]
+        if log is not None:
+            shows.append(stack.enter_context(curve_logged(log, model)))
+        with ctrl_c_handled(interrupt):
+            result = drain(train(model, wanted, config), lambda update: [show(update) for show in shows])
+    if interrupted and not result.steps:
+        raise KeyboardInterrupt
+    if result.score is not None:
+        typer.echo(
+            f"validation Dice {result.score.mean_dice:.3f}, pixel accuracy {result.score.pixel_accuracy:.3f}"
+        )
+    return result, interrupted
+
+
+@contextmanager
+def ctrl_c_handled(handler: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """Call the handler on Ctrl-C for a while."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def progress_shown() -> Iterator[Show]:
+    """Show a bar with loss, score and rate on a terminal; messages everywhere."""
+    console = Console()
+    columns = ("{task.description}", BarColumn(), TimeElapsedColumn(), "left", TimeRemainingColumn())
+    words = [TextColumn(column) if isinstance(column, str) else column for column in columns]
+    with Progress(*words, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        dice = ""
+
+        def show(update: TrainUpdate) -> None:
+            nonlocal dice
+            if update.message:
+                bar.console.print(update.message, highlight=False)
+            if update.score is not None:
+                dice = f", validation Dice {update.score.mean_dice:.3f}"
+            if update.step:
+                words = (
+                    f"step {update.step}, loss {update.loss:.3f}{dice}, {update.steps_per_second:.1f} steps/s"
+                )
+                total = None if update.progress is None else 1.0
+                bar.update(task, description=words, completed=update.progress or 0, total=total)
+
+        yield show
+
+
+@contextmanager
+def curve_logged(path: Path, model: Model) -> Iterator[Show]:
+    """Write a row of the learning curve whenever the network has been scored."""
+    values = [label.output_value for label in model.classes]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        scores = [f"{name}_{value}" for name in ("dice", "iou") for value in values]
+        writer.writerow(
+            ["step", "seconds", "loss", "steps_per_second", "pixel_accuracy", "mean_dice", *scores]
+        )
+
+        def show(update: TrainUpdate) -> None:
+            if update.score is None:
+                return
+            score = update.score
+            numbers = [
+                update.seconds,
+                update.loss,
+                update.steps_per_second,
+                score.pixel_accuracy,
+                score.mean_dice,
+            ]
+            cells = [
+                "" if number is None else f"{number:.6g}" for number in (*numbers, *score.dice, *score.iou)
+            ]
+            writer.writerow([update.step, *cells])
+            file.flush()
+
+        yield show

@@ -1,0 +1,91 @@
+"""Annotated regions to augmented batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_unet.core.augment import Augmentation, augment
+from napari_unet.core.patches import Patch, PatchSampler
+from napari_unet.core.targets import UNLABELLED, Target, class_weights
+from napari_unet.core.tiling import mirror_indices
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from.
+
+    Parameters
+    ----------
+    images : Tensor of float32, shape (B, C, *patch_shape)
+    classes : Tensor of int64, shape (B, *output_shape)
+    weight : Tensor of float32, shape (B, *output_shape)
+        0 = unlabelled.
+    """
+
+    images: Tensor
+    classes: Tensor
+    weight: Tensor
+
+
+class BatchSource:
+    """Draw augmented batches from targets, as tensors on the device that trains.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+    n_classes : int
+    augmentation : Augmentation
+    seed : int
+    device : torch.device
+    balanced : bool
+        Whether rare classes weigh more; every class weighs 1 otherwise.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        n_classes: int,
+        augmentation: Augmentation,
+        seed: int,
+        device: torch.device,
+        *,
+        balanced: bool = False,
+    ) -> None:
+        self._targets = targets
+        self._augmentation = augmentation
+        self._sampler = PatchSampler([t.classes for t in targets], n_classes, np.random.default_rng(seed))
+        self._generator = torch.Generator(device).manual_seed(seed)
+        # indexed by class; the last entry is what UNLABELLED weighs
+        weights = np.zeros(UNLABELLED + 1, np.float32)
+        weights[:n_classes] = class_weights(targets, n_classes) if balanced else 1
+        self._class_weights = torch.from_numpy(weights).to(device)
+
+    def draw(self, batch_size: int, patch_shape: Sequence[int], margin: Sequence[int]) -> Batch:
+        """Draw a batch; the target lacks the margin that a valid-padding network loses."""
+        windows = [self._window(self._sampler.draw(patch_shape), patch_shape) for _ in range(batch_size)]
+        device = self._generator.device
+        images = torch.from_numpy(np.stack([image for image, _ in windows])).to(device)
+        targets = torch.from_numpy(np.stack([target for _, target in windows])).to(device)
+        images, targets = augment(images, targets, patch_shape, self._augmentation, self._generator)
+        inner = tuple(slice(lost, size - lost) for lost, size in zip(margin, patch_shape, strict=True))
+        targets = targets[(slice(None), slice(None), *inner)]
+        classes = targets[:, 0].long()
+        weight = self._class_weights[classes]
+        return Batch(images, classes, torch.where(classes == UNLABELLED, 0, weight + targets[:, 1]))
+
+    def _window(self, patch: Patch, patch_shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Region around the patch: image (C, *window) and class indices with separation (2, *window)."""
+        target = self._targets[patch.example]
+        window_shape = self._augmentation.window_shape(patch_shape)
+        places = []
+        for start, size, window, extent in zip(
+            patch.start, patch_shape, window_shape, target.classes.shape, strict=True
+        ):
+            first = start - (window - size) // 2
+            places.append(mirror_indices(first, first + window, extent))
+        region = np.ix_(*places)
+        image = np.stack([channel[region] for channel in target.image])
+        return image, np.stack([target.classes[region].astype(np.float32), target.separation[region]])

@@ -1,0 +1,290 @@
+"""Images and their labels, from files or arrays, to examples that can be trained on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_unet.core.io import Image, read_labels
+from napari_unet.core.normalise import Intensity, measure_intensity, normalise
+from napari_unet.core.targets import OBJECT_CLASSES, Annotation, ClassLabel, Example, Task, annotated_classes
+
+Unlabelled = Literal["background", "ignore"]
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """What the values in a label file mean.
+
+    Parameters
+    ----------
+    task : {"classes", "objects"}
+        Whether a value is a class, or one object.
+    unlabelled : {"background", "ignore"}
+        What 0 in the file means: background (a dense file), or "not annotated" (a sparse one).
+    complete : tuple of int
+        Planes of a sparse file where 0 means background after all.
+    planes : tuple of int or None
+        Planes to use; None is all.
+    ndim : {2, 3}
+        Whether a network sees planes or volumes.
+
+    Raises
+    ------
+    ValueError
+        If complete planes are named for a dense file.
+    """
+
+    task: Task = "classes"
+    unlabelled: Unlabelled = "background"
+    complete: tuple[int, ...] = ()
+    planes: tuple[int, ...] | None = None
+    ndim: Literal[2, 3] = 2
+
+    def __post_init__(self) -> None:
+        if self.complete and self.dense:
+            raise ValueError(
+                f"complete planes {list(self.complete)} are named: that needs --unlabelled ignore"
+            )
+
+    @property
+    def dense(self) -> bool:
+        """Whether every pixel of a labelled plane is labelled."""
+        return self.unlabelled == "background"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Examples that belong together, and what all of them share.
+
+    Parameters
+    ----------
+    examples : tuple of Example
+    task : {"classes", "objects"}
+    classes : tuple of ClassLabel
+        One per channel of the logits.
+    axes : {"YX", "ZYX"}
+        Spatial axes of an example.
+    spacing : tuple of float
+        Voxel size of each of these, of the first image.
+    unit : str
+    channels : tuple of str
+        Names of the image's channels.
+    notes : tuple of str
+        What was handled and should be said, a sentence each.
+    """
+
+    examples: tuple[Example, ...]
+    task: Task
+    classes: tuple[ClassLabel, ...]
+    axes: str
+    spacing: tuple[float, ...]
+    unit: str
+    channels: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def read_examples(pairs: Sequence[tuple[Image, Image]], options: LabelOptions | None = None) -> Dataset:
+    """Read the annotated planes or volumes of images.
+
+    Parameters
+    ----------
+    pairs : sequence of (Image, Image)
+        Each image with its labels, of equal spatial shape.
+    options : LabelOptions, optional
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    ValueError
+        If labels do not fit their image, a plane is out of range, the images differ in channels, or there is
+        nothing, one class only, or too many classes to train on.
+
+    Examples
+    --------
+    >>> values = np.arange(64.0).reshape(8, 8)
+    >>> image = Image(values, "YX", (1.0, 1.0), "pixel", ("",), "ramp")
+    >>> labels = Image(np.uint8(values > 30), "YX", (1.0, 1.0), "pixel", ("",), "mask")
+    >>> dataset = read_examples([(image, labels)])
+    >>> dataset.classes[1].output_value, dataset.examples[0].annotation.max()
+    (1, 2)
+    """
+    options = options or LabelOptions()
+    first = pairs[0][0]
+    _check_alike([image for image, _ in pairs], options.ndim)
+    notes: list[str] = []
+    examples = [
+        example for image, labels in pairs for example in _image_examples(image, labels, options, notes)
+    ]
+    if not examples:
+        raise ValueError("the labels are 0 everywhere: annotate at least two classes on one plane")
+    axes = "ZYX"[-options.ndim :]
+    spacing = first.spacing[-options.ndim :]
+    classes = _classes(examples, options)
+    unit, channels = first.unit, first.channels
+    return Dataset(tuple(examples), options.task, classes, axes, spacing, unit, channels, tuple(notes))
+
+
+def image_intensity(image: Image) -> Intensity:
+    """Measure the intensities of an image or stack once, over all its time points.
+
+    Parameters
+    ----------
+    image : Image
+
+    Returns
+    -------
+    Intensity
+        From at most 64 chunks.
+    """
+
+    def read(region: tuple[slice, ...]) -> NDArray[Any]:
+        times = range(region[0].start, region[0].stop)
+        return np.stack([image.read(region[1:], t=t) for t in times], axis=1)  # C, T, *spatial
+
+    return measure_intensity(read, (image.n_timepoints, *image.spatial_shape))
+
+
+def annotation_of(labels: Annotation, options: LabelOptions, *, complete: bool = False) -> Annotation:
+    """Turn file values into annotation values: 0 becomes "unlabelled" or what is background.
+
+    Parameters
+    ----------
+    labels : ndarray of integers
+        Values of a file.
+    options : LabelOptions
+    complete : bool
+        Whether 0 means background in a sparse file.
+
+    Returns
+    -------
+    ndarray of int64
+
+    Examples
+    --------
+    >>> labels = np.array([0, 1, 7])
+    >>> annotation_of(labels, LabelOptions("classes"))
+    array([1, 2, 8])
+    >>> annotation_of(labels, LabelOptions("objects"))
+    array([1, 2, 8])
+    >>> annotation_of(labels, LabelOptions("objects", "ignore"))
+    array([0, 1, 7])
+    >>> annotation_of(labels, LabelOptions("objects", "ignore"), complete=True)
+    array([1, 1, 7])
+    """
+    values = labels.astype(np.int64)
+    if options.dense:
+        return values + 1
+    return np.where(values == 0, 1, values) if complete else values
+
+
+def _image_examples(
+    image: Image, labels: Image, options: LabelOptions, notes: list[str]
+) -> Iterator[Example]:
+    """Examples of one image: its annotated planes, or its volumes with the other planes unlabelled."""
+    if labels.spatial_shape != image.spatial_shape or labels.n_timepoints != image.n_timepoints:
+        raise ValueError(
+            f"labels {labels.name} are {_shape(labels)} but image {image.name} is {_shape(image)}: "
+            "give labels of the same shape"
+        )
+    n_planes = image.spatial_shape[0] if image.spatial_axes == "ZYX" else 1
+    _check_planes((*(options.planes or ()), *options.complete), n_planes, image.name)
+    intensity = image_intensity(image)
+    for t in range(image.n_timepoints):
+        annotation = _stack_annotation(read_labels(labels, t=t), options, image.name, notes)
+        if options.ndim == 3:
+            yield from _example(image, annotation, (slice(None),) * 3, intensity, t, notes)
+            continue
+        for z in range(n_planes):
+            plane = (slice(z, z + 1),) if image.spatial_axes == "ZYX" else ()
+            yield from _example(image, annotation, (*plane, slice(None), slice(None)), intensity, t, notes)
+
+
+def _stack_annotation(labels: Annotation, options: LabelOptions, name: str, notes: list[str]) -> Annotation:
+    """Annotation of all planes; those that are not wanted or hold no label are unlabelled."""
+    planes = labels.reshape(-1, *labels.shape[-2:])
+    annotation = np.zeros(planes.shape, np.int64)
+    wanted = range(len(planes)) if options.planes is None else sorted(set(options.planes))
+    empty = [z for z in wanted if len(planes) > 1 and not planes[z].any() and z not in options.complete]
+    for z in wanted:
+        if z not in empty:
+            annotation[z] = annotation_of(planes[z], options, complete=z in options.complete)
+    if empty and options.dense:
+        notes.append(f"{name}: planes {_ranges(empty)} hold no label and count as unlabelled")
+    return annotation.reshape(labels.shape)
+
+
+def _example(
+    image: Image,
+    annotation: Annotation,
+    region: tuple[slice, ...],
+    intensity: Intensity,
+    t: int,
+    notes: list[str],
+) -> Iterator[Example]:
+    """Yield the example of a region, or nothing where nothing is annotated."""
+    part = annotation[region]
+    if not part.any():
+        return
+    inside = tuple(slice(*each.indices(size)) for each, size in zip(region, annotation.shape, strict=True))
+    pixels = image.read(inside, t=t)
+    finite = np.isfinite(pixels).all(axis=0)
+    if not finite.all():
+        notes.append(
+            f"{image.name}: {np.count_nonzero(~finite)} pixels are not finite and count as unlabelled"
+        )
+        part = np.where(finite, part, 0)
+    is_plane = region[0].start is not None  # one plane of a stack
+    normalised = normalise(pixels, intensity)
+    if is_plane:
+        normalised, part = normalised[:, 0], part[0]
+    if part.any():
+        yield Example(normalised, part, image.spacing[-part.ndim :], image.name)
+
+
+def _classes(examples: Sequence[Example], options: LabelOptions) -> tuple[ClassLabel, ...]:
+    values = sorted({int(value) for example in examples for value in np.unique(example.annotation)} - {0})
+    if options.task == "classes":
+        return annotated_classes(values, dense=options.dense)
+    if 1 not in values or len(values) < 2:
+        what = "background" if 1 not in values else "objects"
+        raise ValueError(f"the labels hold no {what}: annotate at least one object and some background")
+    return OBJECT_CLASSES
+
+
+def _check_alike(images: Sequence[Image], ndim: int) -> None:
+    for image in images:
+        if image.n_channels != images[0].n_channels:
+            raise ValueError(
+                f"{image.name} has {image.n_channels} channels but {images[0].name} has "
+                f"{images[0].n_channels}: choose the same ones with --channels"
+            )
+        if len(image.spatial_shape) < ndim:
+            raise ValueError(f"{image.name} has the axes {image.axes} and no Z: use --ndim 2")
+
+
+def _check_planes(planes: Sequence[int], n_planes: int, name: str) -> None:
+    wrong = [z for z in planes if not 0 <= z < n_planes]
+    if wrong:
+        raise ValueError(f"{name} has no plane {wrong[0]}: choose planes from 0 to {n_planes - 1}")
+
+
+def _shape(image: Image) -> str:
+    times = f"{image.n_timepoints} times " if image.n_timepoints > 1 else ""
+    return times + "×".join(map(str, image.spatial_shape)) + f" ({image.spatial_axes})"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Write 1, 2, 3, 7 as "1-3, 7"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)

@@ -1,0 +1,98 @@
+"""A network that learns: its optimiser, and the running average of its weights."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from napari_unet.core.batches import Batch
+from napari_unet.core.losses import Loss
+from napari_unet.core.networks import Network
+
+EMA_DECAY = 0.98
+CLIP_NORM = 5.0
+Snapshot = Mapping[str, Tensor]
+
+
+class Learner:
+    """Take optimiser steps and keep the exponential moving average (EMA) of the weights.
+
+    Parameters
+    ----------
+    network : UNet or EncoderNetwork
+        On the device that trains; it is changed in place.
+    loss : Loss
+    precision : torch.dtype
+        Of the activations: bfloat16 where the hardware multiplies it fast, else float32.
+    """
+
+    def __init__(self, network: Network, loss: Loss, precision: torch.dtype) -> None:
+        self.network = network
+        self.average = deepcopy(network).requires_grad_(False).eval()
+        self._loss = loss
+        self._precision = precision
+        self._optimiser = torch.optim.AdamW(
+            network.parameters(), weight_decay=1e-4, fused=_has_fused(network)
+        )
+        self._steps = 0
+        self._good = self.snapshot()
+
+    def learn(self, batch: Batch, learning_rate: float) -> float:
+        """Take one step and return the loss; a non-finite loss changes no weight."""
+        self.network.train()
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate
+        with torch.autocast(
+            batch.images.device.type, self._precision, enabled=self._precision != torch.float32
+        ):
+            logits = self.network(batch.images)
+        loss = self._loss(logits, batch.classes, batch.weight)
+        value = float(loss.detach())
+        if value != value or abs(value) == float("inf"):
+            return value
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
+        if not torch.isfinite(norm):
+            return float("nan")
+        self._optimiser.step()
+        self._steps += 1
+        self._update_average()
+        return value
+
+    def snapshot(self) -> dict[str, Tensor]:
+        """Copy the averaged weights."""
+        return {name: value.detach().clone() for name, value in self.average.state_dict().items()}
+
+    def remember(self) -> None:
+        """Keep the averaged weights as the last good ones, if they are finite."""
+        snapshot = self.snapshot()
+        if all(bool(torch.isfinite(value).all()) for value in snapshot.values()):
+            self._good = snapshot
+
+    def go_back(self) -> None:
+        """Return to the last good weights with a fresh optimiser."""
+        self.restore(self._good)
+        self._optimiser.state.clear()
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Set network and average to the weights of a snapshot."""
+        self.network.load_state_dict(snapshot)
+        self.average.load_state_dict(snapshot)
+
+    def _update_average(self) -> None:
+        # a short memory at first, so that the average leaves the random start behind
+        decay = min(EMA_DECAY, (1 + self._steps) / (10 + self._steps))
+        with torch.no_grad():
+            for mean, value in zip(
+                self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+            ):
+                if mean.is_floating_point():
+                    mean.lerp_(value, 1 - decay)
+                else:
+                    mean.copy_(value)
+
+
+def _has_fused(network: nn.Module) -> bool:
+    return next(network.parameters()).device.type in ("cpu", "cuda")

@@ -1,0 +1,111 @@
+"""Losses that ignore unlabelled pixels and weigh the others."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def cross_entropy(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
+    """Return the mean cross-entropy of the labelled pixels, each counting alike."""
+    return weighted_cross_entropy(logits, classes, (weight > 0).to(weight.dtype))
+
+
+def weighted_cross_entropy(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean cross-entropy [1]_.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (B, n_classes, *spatial)
+        One channel is the binary form: the logit of class 1 against 0.
+    classes : Tensor of int64, shape (B, *spatial)
+        Class index; any value where the weight is 0.
+    weight : Tensor of float, shape (B, *spatial)
+        0 = unlabelled.
+
+    Returns
+    -------
+    Tensor
+        A scalar; 0 if nothing is labelled.
+
+    References
+    ----------
+    .. [1] Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation, 2015.
+
+    Examples
+    --------
+    >>> logits = torch.zeros(1, 2, 2, 2)
+    >>> loss = weighted_cross_entropy(logits, torch.ones(1, 2, 2, dtype=torch.int64), torch.ones(1, 2, 2))
+    >>> round(float(loss), 3)
+    0.693
+    """
+    return _weighted_mean(_pixel_cross_entropy(logits, classes, weight), weight)
+
+
+def focal(logits: Tensor, classes: Tensor, weight: Tensor, gamma: float = 2.0) -> Tensor:
+    """Return the weighted mean focal loss [1]_: easy pixels count less. Shapes as in cross-entropy.
+
+    References
+    ----------
+    .. [1] Lin et al., Focal Loss for Dense Object Detection, 2017.
+    """
+    loss = _pixel_cross_entropy(logits, classes, weight)
+    return _weighted_mean((1 - torch.exp(-loss)) ** gamma * loss, weight)
+
+
+def dice(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
+    """Return one minus the mean soft Dice of the classes that occur [1]_. Shapes as in cross-entropy.
+
+    The sums run over the labelled pixels of the whole batch: a patch may lack a class.
+
+    References
+    ----------
+    .. [1] Milletari et al., V-Net, 2016.
+    """
+    logits = _two_classes(logits)
+    labelled = (weight > 0).unsqueeze(1)  # B, 1, *spatial
+    probabilities = torch.softmax(logits.float(), 1) * labelled
+    truth = (
+        F.one_hot(_safe(classes, weight), logits.shape[1]).movedim(-1, 1) * labelled
+    )  # B, n_classes, *spatial
+    over = [0, *range(2, logits.ndim)]
+    overlap, total = (probabilities * truth).sum(over), (probabilities + truth).sum(over)
+    present = truth.sum(over) > 0
+    score = (2 * overlap + 1) / (total + 1)
+    return 1 - (score * present).sum() / present.sum().clamp(min=1) if present.any() else logits.sum() * 0
+
+
+def cross_entropy_dice(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
+    """Return the sum of weighted cross-entropy and Dice loss."""
+    return weighted_cross_entropy(logits, classes, weight) + dice(logits, classes, weight)
+
+
+LOSSES: dict[str, Loss] = {
+    "ce": cross_entropy,
+    "weighted-ce": weighted_cross_entropy,
+    "dice": dice,
+    "ce+dice": cross_entropy_dice,
+    "focal": focal,
+}
+
+
+def _two_classes(logits: Tensor) -> Tensor:
+    # the binary form is the two-class one whose background logit stays at 0
+    return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+
+
+def _safe(classes: Tensor, weight: Tensor) -> Tensor:
+    return torch.where(weight > 0, classes, 0)
+
+
+def _pixel_cross_entropy(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
+    return F.cross_entropy(_two_classes(logits).float(), _safe(classes, weight), reduction="none")
+
+
+def _weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:
+    # torch.where keeps a non-finite loss of an unlabelled pixel out of the gradient
+    kept = torch.where(weight > 0, loss * weight, 0)
+    return kept.sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)

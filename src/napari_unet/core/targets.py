@@ -1,0 +1,241 @@
+"""Annotation to training target: the class of each labelled pixel, and its separation weight."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_unet.core.weights import separation_weights
+
+Task = Literal["classes", "objects"]
+Annotation = NDArray[np.integer[Any]]
+
+UNLABELLED = 255
+"""Class index of pixels that the loss ignores."""
+MAX_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class ClassLabel:
+    """One class: the value it is painted with, the value it is written with, and its name."""
+
+    annotation_value: int
+    output_value: int
+    name: str
+
+
+OBJECT_CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "object"))
+"""What the network of the task objects tells apart; values above 2 are objects too."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One image region with its annotation.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (C, *spatial)
+        Normalised intensities.
+    annotation : ndarray of integers, shape (*spatial)
+        0 = unlabelled; other values as the task defines them.
+    spacing : tuple of float
+        Voxel size along each spatial axis.
+    source : str
+        Name of the image or stack that the region comes from; validation keeps sources apart.
+    """
+
+    image: NDArray[np.float32]
+    annotation: Annotation
+    spacing: tuple[float, ...]
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What the network should say about an image region.
+
+    Parameters
+    ----------
+    image : ndarray of float32, shape (C, *spatial)
+    classes : ndarray of uint8, shape (*spatial)
+        Class index, or ``UNLABELLED``.
+    separation : ndarray of float32, shape (*spatial)
+        What a pixel weighs on top of its class: the boundary term of the weight map.
+    source : str
+        Name of the image or stack.
+    """
+
+    image: NDArray[np.float32]
+    classes: NDArray[np.uint8]
+    separation: NDArray[np.float32]
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """How targets are made: the task, its classes, and the weight map's height and reach in pixels."""
+
+    task: Task = "classes"
+    classes: tuple[ClassLabel, ...] = OBJECT_CLASSES
+    w0: float = 10.0
+    sigma: float = 5.0
+
+
+def annotated_classes(values: Sequence[int], *, dense: bool) -> tuple[ClassLabel, ...]:
+    """List the classes of the annotation values that occur.
+
+    Parameters
+    ----------
+    values : sequence of int
+        Annotation values other than 0.
+    dense : bool
+        Whether they come from dense masks, whose file values are one lower.
+
+    Returns
+    -------
+    tuple of ClassLabel
+        In ascending order of the annotation value.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two classes, or more than 20.
+
+    Examples
+    --------
+    >>> [label.output_value for label in annotated_classes([1, 2], dense=True)]
+    [0, 1]
+    >>> [label.output_value for label in annotated_classes([1, 2], dense=False)]
+    [1, 2]
+    """
+    found = sorted(set(map(int, values)) - {0})
+    shift = 1 if dense else 0
+    if len(found) < 2:
+        only = f"the single value {found[0] - shift}" if found else "no value at all"
+        raise ValueError(
+            f"the labels hold {only}: annotate at least two classes, background being one of them"
+        )
+    if len(found) > MAX_CLASSES:
+        raise ValueError(
+            f"the labels hold {len(found)} values, more than {MAX_CLASSES} classes: "
+            "use --task objects if each value is one object"
+        )
+    return tuple(ClassLabel(value, value - shift, f"class {value - shift}") for value in found)
+
+
+def make_target(example: Example, options: TargetOptions) -> Target:
+    """Turn an annotation into what the network should learn from it.
+
+    In the task objects, touching objects are first separated by a background line and the boundary term of
+    the weight map of Ronneberger et al. 2015 is measured between the separated objects.
+
+    Parameters
+    ----------
+    example : Example
+        Annotation of shape (*spatial).
+    options : TargetOptions
+        Task, classes, and the weight map's w0 and sigma.
+
+    Returns
+    -------
+    Target
+        With class indices in the order of ``options.classes``.
+
+    Raises
+    ------
+    ValueError
+        If the annotation holds a value that is no class.
+
+    Examples
+    --------
+    >>> image = np.zeros((1, 2, 3), np.float32)
+    >>> example = Example(image, np.array([[0, 1, 1], [2, 2, 3]]), (1.0, 1.0))
+    >>> make_target(example, TargetOptions("objects")).classes
+    array([[255,   0,   0],
+           [  1,   0,   0]], dtype=uint8)
+    """
+    if options.task == "objects":
+        classes, separation = _object_target(example, options)
+    else:
+        classes = _class_indices(example.annotation, options.classes)
+        separation = np.zeros(classes.shape, np.float32)
+    return Target(example.image, classes, separation, example.source)
+
+
+def separate_touching(objects: Annotation) -> Annotation:
+    """Draw a background line between objects that share a face.
+
+    Parameters
+    ----------
+    objects : ndarray of integers
+        0 = background; every other value is one object.
+
+    Returns
+    -------
+    ndarray
+        A copy in which the pixels on both sides of such a face are 0.
+
+    Examples
+    --------
+    >>> separate_touching(np.array([1, 1, 1, 2, 2, 0, 3]))
+    array([1, 1, 0, 0, 2, 0, 3])
+    """
+    separated = objects.copy()
+    for axis in range(objects.ndim):
+        before = np.moveaxis(objects, axis, 0)[:-1]
+        after = np.moveaxis(objects, axis, 0)[1:]
+        touching = (before != after) & (before != 0) & (after != 0)
+        np.moveaxis(separated, axis, 0)[:-1][touching] = 0
+        np.moveaxis(separated, axis, 0)[1:][touching] = 0
+    return separated
+
+
+def class_weights(targets: Sequence[Target], n_classes: int) -> NDArray[np.float32]:
+    """Weigh each class by the labelled pixels it lacks, so that every class counts alike.
+
+    Parameters
+    ----------
+    targets : sequence of Target
+    n_classes : int
+
+    Returns
+    -------
+    ndarray of float32, shape (n_classes,)
+        Mean 1 over the labelled pixels; 0 for a class without any.
+
+    Examples
+    --------
+    >>> classes = np.array([0, 0, 0, 1, 255], np.uint8)
+    >>> target = Target(np.zeros((1, 5), np.float32), classes, np.zeros(5, np.float32))
+    >>> class_weights([target], 2).round(2)
+    array([0.67, 2.  ], dtype=float32)
+    """
+    counts = sum(
+        (np.bincount(t.classes.ravel(), minlength=256)[:n_classes] for t in targets), np.zeros(n_classes)
+    )
+    present = counts > 0
+    weights = np.zeros(n_classes, np.float32)
+    weights[present] = counts.sum() / (counts[present] * present.sum())
+    return weights
+
+
+def _class_indices(annotation: Annotation, classes: tuple[ClassLabel, ...]) -> NDArray[np.uint8]:
+    indices = np.full(annotation.shape, UNLABELLED, np.uint8)
+    for index, label in enumerate(classes):
+        indices[annotation == label.annotation_value] = index
+    unknown = (indices == UNLABELLED) & (annotation != 0)
+    if unknown.any():
+        values = [label.annotation_value for label in classes]
+        raise ValueError(
+            f"the annotation holds {annotation[unknown][0]}, which is none of the classes {values}"
+        )
+    return indices
+
+
+def _object_target(example: Example, options: TargetOptions) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    objects = separate_touching(np.where(example.annotation >= 2, example.annotation, 0))
+    classes = np.where(example.annotation == 0, UNLABELLED, objects > 0).astype(np.uint8)
+    weights = separation_weights(objects, w0=options.w0, sigma=options.sigma, spacing=example.spacing)
+    return classes, np.where(classes == UNLABELLED, np.float32(0), weights)

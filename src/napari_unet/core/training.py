@@ -1,0 +1,410 @@
+"""Training as a generator: it yields what happened, and looks up what is wanted at every step."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from math import isfinite
+from time import perf_counter, sleep
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_unet.core.augment import MANY_IMAGES, ONE_STACK, Augmentation
+from napari_unet.core.batches import BatchSource
+from napari_unet.core.devices import choose_precision, is_out_of_memory
+from napari_unet.core.inference import Predictor, predict
+from napari_unet.core.learner import Learner, Snapshot
+from napari_unet.core.losses import LOSSES
+from napari_unet.core.modelfile import JSON, Model
+from napari_unet.core.schedule import Schedule
+from napari_unet.core.targets import Example, Target, TargetOptions, make_target
+from napari_unet.core.validation import ValidationScore, score, split_validation
+
+UPDATE_SECONDS = 0.25
+PAUSE_SECONDS = 0.02
+VALIDATION_SHARE = 0.05
+"""Share of the time that scoring may take."""
+PREVIEW_SHARE = 0.2
+"""Share of the time that previews of an unchanged view may take."""
+N_SCORES = 20
+"""How often a training of so many steps is scored."""
+DEFAULT_PATCH = {2: 256, 3: 64}
+MOST_HALVINGS = 10
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Parameters
+    ----------
+    loss : str
+        One of "ce", "weighted-ce", "dice", "ce+dice", "focal".
+    minutes, steps : float and int, optional
+        When to end; with neither, once the validation score has settled.
+    batch_size : int
+    patch_size : int, optional
+        Side of a patch; by default 256 pixels in 2D and 64 in 3D, less for thin images.
+    learning_rate : float
+    augmentation : Augmentation, optional
+        By default mild for one stack and strong for several images.
+    validation : float
+        Share of the annotation that is held out to score on.
+    w0, sigma : float
+        Height and reach (pixels) of the weight map between objects.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    loss: str = "ce+dice"
+    minutes: float | None = None
+    steps: int | None = None
+    batch_size: int = 4
+    patch_size: int | None = None
+    learning_rate: float = 4e-3
+    augmentation: Augmentation | None = None
+    validation: float = 0.2
+    w0: float = 10.0
+    sigma: float = 5.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}")
+        if self.minutes is not None and self.steps is not None:
+            raise ValueError("minutes and steps are both given: choose one of them")
+        for name in ("minutes", "steps", "batch_size", "learning_rate", "sigma"):
+            value = getattr(self, name)
+            if value is not None and not (isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value}: choose a value above 0")
+        if not 0 <= self.validation <= 0.5:
+            raise ValueError(f"validation is {self.validation}: choose a share from 0 to 0.5")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A region whose prediction somebody is looking at: normalised pixels (C, *spatial)."""
+
+    image: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """The whole current wish of whoever trains; a new wish replaces it."""
+
+    examples: tuple[Example, ...] = ()
+    view: View | None = None
+    pause: bool = False
+    stop: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class TrainUpdate:
+    """What happened since the last update.
+
+    Parameters
+    ----------
+    step : int
+        Optimiser steps so far.
+    seconds : float
+        Time since the first step.
+    progress : float or None
+        Share of the training that is done, where an end is set.
+    loss : float
+        Mean since the last update; NaN before the first step.
+    steps_per_second : float
+    score : ValidationScore or None
+        Where the network has just been scored.
+    message : str
+        One sentence for the user, or "".
+    view : View or None
+        The view that ``preview`` belongs to.
+    preview : ndarray of float32, shape (n_classes, *spatial), or None
+        Probabilities over the view.
+    """
+
+    step: int
+    seconds: float
+    progress: float | None = None
+    loss: float = float("nan")
+    steps_per_second: float = 0.0
+    score: ValidationScore | None = None
+    message: str = ""
+    view: View | None = None
+    preview: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TrainResult:
+    """The trained model, its score on the held-out pixels, and how many steps it took."""
+
+    model: Model
+    score: ValidationScore | None
+    steps: int
+    seconds: float
+
+
+Training = Generator[TrainUpdate, None, TrainResult]
+
+
+def train(model: Model, wanted: Wanted | Callable[[], Wanted], config: TrainConfig | None = None) -> Training:
+    """Train a model on annotated examples.
+
+    Parameters
+    ----------
+    model : Model
+        Where to start; its network is changed in place, on the device where it is.
+    wanted : Wanted or callable that returns one
+        What to train on; a callable is asked before every step.
+    config : TrainConfig, optional
+
+    Yields
+    ------
+    TrainUpdate
+        A few times a second at most.
+
+    Returns
+    -------
+    TrainResult
+        With the best weights, averaged over the steps.
+
+    Raises
+    ------
+    ValueError
+        If nothing is annotated, or an annotation does not fit the model's classes.
+    MemoryError
+        If even a batch of one small patch does not fit into memory.
+    """
+    run = _Run(model, wanted if callable(wanted) else lambda: wanted, config or TrainConfig())
+    while run.goes_on():
+        yield from run.preview()
+        if run.wish.pause:
+            sleep(PAUSE_SECONDS)
+            continue
+        yield from run.follow_wish()
+        yield from run.step()
+        yield from run.validate()
+        yield from run.report()
+    return run.result()
+
+
+def drain(work: Generator[T, None, U], show: Callable[[T], object] = lambda _: None) -> U:
+    """Run a generator to its end, show what it yields, and return what it returns.
+
+    Examples
+    --------
+    >>> def count():
+    ...     yield 1
+    ...     yield 2
+    ...     return "done"
+    >>> drain(count(), print)
+    1
+    2
+    'done'
+    """
+    while True:
+        try:
+            show(next(work))
+        except StopIteration as end:
+            result: U = end.value
+            return result
+
+
+class _Run:
+    """One training: what it has, and one small method for each thing that it does in turn."""
+
+    def __init__(self, model: Model, look_up: Callable[[], Wanted], config: TrainConfig) -> None:
+        network = model.network
+        self.wish = look_up()
+        self._model, self._look_up, self._config = model, look_up, config
+        self._device = next(network.parameters()).device
+        if network.config.ndim == 2:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._learner = Learner(network, LOSSES[config.loss], choose_precision(self._device))
+        self._schedule = Schedule(60 * config.minutes if config.minutes else config.steps)
+        self._options = TargetOptions(model.task, model.classes, config.w0, config.sigma)
+        self._examples: tuple[Example, ...] = ()
+        self._targets: dict[int, tuple[Example, Target]] = {}  # by the example's id
+        self._validation: tuple[Target, ...] = ()
+        self._batch_size, self._learning_rate = config.batch_size, config.learning_rate
+        self._steps, self._seconds, self._halvings = 0, 0.0, 0
+        self._losses: list[float] = []
+        self._reported_at, self._next_score, self._next_preview = 0.0, 0.0, 0.0
+        self._previewed: View | None = None
+        self._score: ValidationScore | None = None
+        self._scored_step = 0
+        self._best: tuple[float, Snapshot] | None = None
+
+    def goes_on(self) -> bool:
+        """Look up the wish; tell whether there is more to do."""
+        self.wish = self._look_up()
+        return (
+            not self.wish.stop and not self._schedule.is_over(self._now) and self._halvings <= MOST_HALVINGS
+        )
+
+    def follow_wish(self) -> Iterator[TrainUpdate]:
+        """Make targets of examples that are new; those known already are kept."""
+        if self.wish.examples is self._examples:
+            return
+        self._examples = self.wish.examples
+        known = self._targets
+        self._targets = {
+            id(e): known.get(id(e)) or (e, make_target(e, self._options)) for e in self._examples
+        }
+        targets = [target for _, target in self._targets.values()]
+        split = split_validation(targets, self._config.validation, self._config.seed)
+        self._validation = split.validation
+        n_sources = len({target.source for target in targets})
+        augmentation = self._config.augmentation or (MANY_IMAGES if n_sources > 1 else ONE_STACK)
+        seed = self._config.seed + self._steps
+        n_classes = len(self._model.classes)
+        balanced = self._config.loss == "weighted-ce"
+        self._source = BatchSource(
+            split.training, n_classes, augmentation, seed, self._device, balanced=balanced
+        )
+        self._patch_shape = self._fitting_patch(targets, self._config.patch_size)
+        yield self._update(message=split.how)
+
+    def step(self) -> Iterator[TrainUpdate]:
+        """Take one optimiser step; survive a loss that is not finite and memory that runs out."""
+        try:
+            loss = self._learn()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            yield self._update(message=self._shrink())
+            return
+        if isfinite(loss):
+            self._losses.append(loss)
+            return
+        self._learner.go_back()
+        self._learning_rate, self._halvings = self._learning_rate / 2, self._halvings + 1
+        yield self._update(
+            message="the loss is not finite: back to the last good weights, "
+            f"learning rate {self._learning_rate:.2g}"
+        )
+
+    def _learn(self) -> float:
+        with self._timed():
+            batch = self._source.draw(self._batch_size, self._patch_shape, self._model.network.margin)
+            rate = self._learning_rate * self._schedule.rate(self._now, self._steps)
+            loss = self._learner.learn(batch, rate)
+        self._steps += 1
+        return loss
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Count the time of this block; what others do between updates does not count."""
+        start = perf_counter()
+        yield
+        self._seconds += perf_counter() - start
+
+    def validate(self) -> Iterator[TrainUpdate]:
+        """Score the averaged weights when it is time."""
+        if self._now < self._next_score or not self._losses:
+            return
+        yield self._measure_score()
+
+    def preview(self) -> Iterator[TrainUpdate]:
+        """Predict the view: at once when it is new, else when it is time."""
+        view = self.wish.view
+        if view is None or (view is self._previewed and self._seconds < self._next_preview):
+            return
+        start = self._seconds
+        with self._timed():
+            preview = _predict_region(Predictor(self._learner.average), view.image)
+        self._previewed = view
+        self._next_preview = self._seconds + (self._seconds - start) / PREVIEW_SHARE
+        yield replace(self._update(), view=view, preview=preview)
+
+    def report(self) -> Iterator[TrainUpdate]:
+        """Say how it goes, a few times a second."""
+        if self._seconds - self._reported_at >= UPDATE_SECONDS:
+            yield self._update()
+
+    def result(self) -> TrainResult:
+        """Take the best weights, and say how they came about."""
+        if self._steps > self._scored_step:
+            self._measure_score()
+        if self._best is not None:
+            self._learner.restore(self._best[1])
+        how: dict[str, JSON] = {"steps": self._steps, "loss": self._config.loss, "seed": self._config.seed}
+        model = replace(self._model, training={**self._model.training, **how})
+        return TrainResult(model, self._score, self._steps, self._seconds)
+
+    @property
+    def _now(self) -> float:
+        """Steps where their number is given, so that equal runs end equal; else seconds of training."""
+        return self._steps if self._config.steps else self._seconds
+
+    def _update(self, message: str = "") -> TrainUpdate:
+        """Sum up the steps since the last update."""
+        passed = self._seconds - self._reported_at
+        losses, self._losses, self._reported_at = self._losses, [], self._seconds
+        return TrainUpdate(
+            step=self._steps,
+            seconds=self._seconds,
+            progress=self._schedule.progress(self._now),
+            loss=sum(losses) / len(losses) if losses else float("nan"),
+            steps_per_second=len(losses) / passed if passed else 0.0,
+            message=message,
+        )
+
+    def _measure_score(self) -> TrainUpdate:
+        start = self._seconds
+        with self._timed():
+            predictor = Predictor(self._learner.average)
+            predict_region = partial(_predict_region, predictor)
+            self._score = score(self._validation, predict_region, len(self._model.classes))
+        self._scored_step = self._steps
+        self._schedule.record(self._seconds, self._score.mean_dice)
+        self._learner.remember()
+        if self._best is None or self._score.mean_dice >= self._best[0]:
+            self._best = (self._score.mean_dice, self._learner.snapshot())
+        self._next_score = self._now + self._score_pause(self._seconds - start)
+        return replace(self._update(), score=self._score)
+
+    def _score_pause(self, cost: float) -> float:
+        """Return the steps, or seconds, until the next score."""
+        if self._config.steps:
+            return max(1, self._config.steps // N_SCORES)
+        return max(1.0, cost / VALIDATION_SHARE)
+
+    def _fitting_patch(self, targets: Sequence[Target], patch_size: int | None) -> tuple[int, ...]:
+        """Patch shape that the network takes: no larger than the largest example along each axis."""
+        network = self._model.network
+        size = patch_size or DEFAULT_PATCH[network.config.ndim]
+        extents = zip(*(target.classes.shape for target in targets), strict=True)
+        wanted = [min(size, max(extent)) for extent in extents]
+        if any(network.margin):
+            wanted = [-(-each // 2) for each in wanted]  # the margin comes on top
+        return network.input_shape(wanted)
+
+    def _shrink(self) -> str:
+        """Ask for less memory: half the batch, then half the patch."""
+        if self._batch_size > 1:
+            self._batch_size //= 2
+            return f"memory is short: the batch is now {self._batch_size} patches"
+        targets = [target for _, target in self._targets.values()]
+        smaller = self._fitting_patch(targets, max(self._patch_shape) // 2)
+        if smaller == self._patch_shape:
+            raise MemoryError(
+                f"memory does not suffice for one patch of {smaller}: use a smaller --width or --depth"
+            )
+        self._patch_shape = smaller
+        return f"memory is short: a patch is now {smaller} pixels"
+
+
+def _predict_region(predictor: Predictor, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Predict a small region quickly: with one stride of mirrored border instead of the exact halo."""
+    return predict(predictor, image, predictor.grid(image.shape[1:], predictor.network.stride))
