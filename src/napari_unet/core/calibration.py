@@ -62,8 +62,7 @@ def choose_grid(
     >>> choose_grid(predictor, lambda region: image[:, region[0].start, *region[1:]], (50, 64, 64)).halo
     (24, 24)
     """
-    if tile is not None and tile < 1:
-        raise ValueError(f"tile is {tile}: give a number of pixels from 1")
+    check_tiling(halo, tile)
     ndim = predictor.network.config.ndim
     spatial_shape, n_planes = tuple(shape[-ndim:]), prod(shape[:-ndim])
     grids = [predictor.grid(spatial_shape, each, tile) for each in _candidates(predictor, halo)]
@@ -77,6 +76,14 @@ def choose_grid(
     blocks = _sample_blocks(predictor, read, shape, core_shape)
     best = calibrate_halo(predictor, blocks, core_shape, [grid.halo for grid in grids])
     return next(grid for grid in grids if grid.halo == best)
+
+
+def check_tiling(halo: str | int, tile: int | None) -> None:
+    """Raise ValueError if the halo is neither "auto", "exact" nor a size, or the tile is empty."""
+    if halo not in ("auto", "exact") and (isinstance(halo, str) or halo < 0):
+        raise ValueError(f"halo is {halo!r}: choose auto, exact or a number of pixels")
+    if tile is not None and tile < 1:
+        raise ValueError(f"tile is {tile}: give a number of pixels from 1")
 
 
 def calibrate_halo(
@@ -127,9 +134,7 @@ def _candidates(predictor: Predictor, halo: str | int) -> list[Shape]:
             tuple(min(n * step, most) for most, step in zip(exact, stride, strict=True))
             for n in range(1, n_steps)
         ] + [exact]
-    if isinstance(halo, str) or halo < 0:
-        raise ValueError(f"halo is {halo!r}: choose auto, exact or a number of pixels")
-    return [tuple(min(round_up(halo, step), most) for most, step in zip(exact, stride, strict=True))]
+    return [tuple(min(round_up(int(halo), step), most) for most, step in zip(exact, stride, strict=True))]
 
 
 def _work(grid: TileGrid) -> int:
