@@ -31,21 +31,22 @@ def _hash(path: Path) -> dict[str, str]:
     return {str(f.relative_to(path)): hashlib.sha256(c).hexdigest() for f, c in contents.items()}
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_what_is_written_by_tiles_in_any_order_reads_back_with_its_metadata(
     tmp_path: Path, data: st.DataObject
 ):
     path = tmp_path / f"out{data.draw(st.sampled_from(SUFFIXES))}"
     axes = data.draw(st.sampled_from(AXES))
-    shape = tuple(data.draw(st.integers(2 if axis in "TCZ" else 1, 9)) for axis in axes)
+    thinnest = 2 if ".ome.tif" in path.name else 1  # OME-TIFF forgets axes of size 1
+    shape = tuple(data.draw(st.integers(1, 30) if a in "YX" else st.integers(thinnest, 3)) for a in axes)
     dtype = data.draw(st.sampled_from(["u1", "u2", "u4", "f4", "i4"]))
     size = st.floats(1e-3, 1e3)
     spacing = tuple(data.draw(size) for axis in "ZYX" if axis in axes)
     unit = data.draw(st.sampled_from(["nm", "µm", "pixel", "mm", "Å"]))
     channels = tuple(f"class {i}" for i in range(shape[axes.index("C")])) if "C" in axes else ()
     pixels = np.random.default_rng(1).integers(0, 99, shape).astype(dtype)
-    regions = data.draw(st.permutations(list(_tiles(shape, 5))))
+    regions = data.draw(st.permutations(list(_tiles(shape, 16))))
 
     options = {"axes": axes, "spacing": spacing, "unit": unit, "channels": channels, "overwrite": True}
     with create_output(path, shape, dtype, **options) as output:
@@ -59,6 +60,7 @@ def test_what_is_written_by_tiles_in_any_order_reads_back_with_its_metadata(
     )  # fmt: skip
     assert image.spacing == pytest.approx(spacing, rel=1e-5)
     assert not channels or image.channels == channels
+    assert image.axes.replace("C", "") == axes.replace("C", "") and image.n_channels == max(1, len(channels))
     for t in range(image.n_timepoints):
         expected = pixels[t] if "T" in axes else pixels
         np.testing.assert_array_equal(image.read(t=t).reshape(expected.shape), expected)

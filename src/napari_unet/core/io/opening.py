@@ -28,8 +28,8 @@ def open_image(
     path
         The file, or the folder of a Zarr store.
     axes
-        Letters of "TCZYX" in the order of the stored dimensions (those of size 1 not counted in a TIFF);
-        None takes the file's.
+        Letters of "TCZYX" in the order of the stored dimensions; OME-TIFF and ImageJ files have none of
+        size 1 but Y and X. None takes the file's.
     spacing
         Voxel size of each spatial axis in ZYX order; None takes the file's.
     channels

@@ -42,7 +42,7 @@ def create_tiff(path: Path, layout: Layout, *, ome: bool) -> TiffSink:
     """Write all of a TIFF but its pixels, which read as 0, and take the disk space for them."""
     if ome and layout.dtype.name not in _OME_DTYPES.split():
         raise ValueError(f"OME-TIFF cannot store {layout.dtype}; choose .tif or .ome.zarr")
-    imagej = not ome and layout.dtype in _IMAGEJ_DTYPES and layout.n_bytes < _IMAGEJ_LIMIT
+    imagej = not ome and _suits_imagej(layout)
     axes = "".join(axis for axis in _IMAGEJ_AXES if axis in layout.axes) if imagej else layout.axes
     shape = tuple(layout.shape[layout.axes.index(axis)] for axis in axes)
     metadata = _imagej(layout) if imagej else _ome(layout) if ome else _shaped(layout)
@@ -61,6 +61,13 @@ def create_tiff(path: Path, layout: Layout, *, ome: bool) -> TiffSink:
     )
     _allocate(path, offset, n_bytes)
     return TiffSink(path, offset, shape, layout.dtype.newbyteorder("<"), tuple(map(axes.index, layout.axes)))
+
+
+def _suits_imagej(layout: Layout) -> bool:
+    """Whether ImageJ's metadata can say it all; it forgets axes of size 1, and tifffile an X of 1."""
+    sizes = dict(zip(layout.axes, layout.shape, strict=True))
+    thin = any(size == 1 for axis, size in sizes.items() if axis != "Y")
+    return layout.dtype in _IMAGEJ_DTYPES and layout.n_bytes < _IMAGEJ_LIMIT and not thin
 
 
 def _imagej(layout: Layout) -> dict[str, Any]:
