@@ -1,0 +1,42 @@
+"""`napari-unet info`: what an image or a model file says about itself."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def info(
+    file: Annotated[Path, typer.Argument(help="An image or a model file.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show axes, shape, type, spacing, units and channels of an image, or the header of a model."""
+    facts = _model_facts(file) if file.suffix.lower() == ".safetensors" else _image_facts(file)
+    if json:
+        typer.echo(json_module.dumps(facts, ensure_ascii=False))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        shown = value if isinstance(value, str) else json_module.dumps(value, ensure_ascii=False)
+        typer.echo(f"{name:<{width}}  {shown}")
+
+
+def _model_facts(path: Path) -> dict[str, Any]:
+    from napari_unet.core.modelfile import read_header
+
+    return dict(read_header(path))
+
+
+def _image_facts(path: Path) -> dict[str, Any]:
+    from napari_unet.core.io import open_image
+
+    image = open_image(path)
+    return {
+        "axes": image.axes,
+        "shape": list(image.data.shape),
+        "dtype": image.dtype.name,
+        "spacing": list(image.spacing),
+        "units": image.unit,
+        "channels": list(image.channels),
+    }

@@ -1,0 +1,72 @@
+"""`napari-unet info`: images and models tell what they are."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_unet.cli import main
+from napari_unet.core.modelfile import Model, save_model
+from napari_unet.core.networks.unet import UNet, UNetConfig
+from napari_unet.core.targets import ClassLabel
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main(["info", *map(str, arguments)])
+    return ended.value.code or 0, capsys.readouterr()
+
+
+@pytest.fixture
+def stack(tmp_path):
+    metadata = {"axes": "ZCYX", "spacing": 50, "unit": "nm"}
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(
+        path, np.zeros((3, 2, 20, 24), np.uint16), imagej=True, resolution=(0.25, 0.25), metadata=metadata
+    )
+    return path
+
+
+def test_an_image_tells_axes_shape_type_spacing_units_and_channels(stack, capsys):
+    code, said = run(capsys, stack, "--json")
+    facts = json.loads(said.out)
+    assert code == 0
+    assert facts.pop("spacing") == pytest.approx([50, 4, 4])
+    assert facts == {
+        "axes": "ZCYX",
+        "shape": [3, 2, 20, 24],
+        "dtype": "uint16",
+        "units": "nm",
+        "channels": ["", ""],
+    }
+
+
+def test_without_json_it_is_a_list_for_people(stack, capsys):
+    code, said = run(capsys, stack)
+    assert code == 0
+    assert "axes      ZCYX\n" in said.out and "shape     [3, 2, 20, 24]\n" in said.out
+
+
+def test_a_model_tells_its_header(tmp_path, capsys):
+    classes = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "nucleus"))
+    network = UNet(UNetConfig(width=4, depth=1))
+    path = tmp_path / "model.safetensors"
+    save_model(
+        Model(network, "unet", "classes", classes, "YX", (0.5, 0.5), "µm", ("dapi",), "percentile", {}, "0"),
+        path,
+    )
+    code, said = run(capsys, path, "--json")
+    header = json.loads(said.out)
+    assert code == 0
+    assert header["architecture"] == "unet" and header["classes"][1]["name"] == "nucleus"
+    assert header["unit"] == "µm" and header["config"]["width"] == 4
+    assert "nucleus" in run(capsys, path)[1].out
+
+
+@pytest.mark.parametrize("name", ["absent.tif", "absent.safetensors", "text.tif", "text.safetensors", "."])
+def test_what_is_neither_image_nor_model_is_one_sentence(name, tmp_path, capsys):
+    (tmp_path / "text.tif").write_text("hello")
+    (tmp_path / "text.safetensors").write_text("hello")
+    code, said = run(capsys, tmp_path / name)
+    assert code == 2 and said.err.startswith("Error: ") and said.err.count("\n") == 1
