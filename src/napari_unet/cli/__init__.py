@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from napari_unet import __version__
+from napari_unet.cli.demo import demo
 from napari_unet.cli.evaluate import evaluate
 from napari_unet.cli.info import info
 from napari_unet.cli.segment import segment
@@ -15,7 +16,7 @@ from napari_unet.cli.weights import weights
 app = typer.Typer(
     name="napari-unet", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-for command in (train, segment, weights, evaluate, info):
+for command in (train, segment, weights, evaluate, info, demo):
     app.command()(command)
 
 
