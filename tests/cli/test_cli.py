@@ -37,7 +37,7 @@ def test_help_names_every_command_and_needs_no_torch():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
-    for command in ("train", "segment", "weights", "evaluate", "info"):
+    for command in ("train", "segment", "weights", "evaluate", "info", "demo"):
         assert f" {command} " in out
 
 

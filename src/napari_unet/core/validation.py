@@ -10,8 +10,10 @@ from napari_unet.core.targets import UNLABELLED, Target
 
 ENOUGH = 8
 """So many images, or slices, are enough to hold some of them out whole."""
-BLOCK = 64
-"""Side of a held-out block, pixels."""
+BLOCKS = (128, 64, 32)
+"""Sides of held-out blocks, pixels; the largest with which every class can be scored."""
+CONTEXT = 32
+"""Pixels around a held-out block that the network sees when it is scored."""
 GAP = 16
 """Pixels around a held-out block that training does not see."""
 
@@ -80,9 +82,10 @@ def split_validation(targets: Sequence[Target], fraction: float, seed: int) -> S
                 split = _split_whole(targets, held, word)
                 if split is not None:
                     return split
-        split = _split_blocks(targets, fraction, rng)
-        if split is not None:
-            return split
+        for side in BLOCKS:
+            split = _split_blocks(targets, fraction, side, rng)
+            if split is not None:
+                return split
     return Split(
         tuple(targets), tuple(targets), "too little is annotated to hold some out: the score flatters"
     )
@@ -126,13 +129,15 @@ def _split_whole(targets: Sequence[Target], held: Sequence[bool], word: str) -> 
     )
 
 
-def _split_blocks(targets: Sequence[Target], fraction: float, rng: np.random.Generator) -> Split | None:
+def _split_blocks(
+    targets: Sequence[Target], fraction: float, side: int, rng: np.random.Generator
+) -> Split | None:
     """Hold out blocks by chance, while every class keeps most of its pixels in training."""
     counts = np.sum([_counts(target.classes) for target in targets], axis=0)
     left, wanted = counts.copy(), fraction * counts
     maps = [target.classes.copy() for target in targets]
     held: list[Target] = []
-    blocks = [(i, block) for i, target in enumerate(targets) for block in _blocks(target.classes.shape)]
+    blocks = [(i, block) for i, target in enumerate(targets) for block in _blocks(target.classes.shape, side)]
     taken = np.zeros_like(counts)
     for index in rng.permutation(len(blocks)):
         i, block = blocks[index]
@@ -152,7 +157,7 @@ def _split_blocks(targets: Sequence[Target], fraction: float, rng: np.random.Gen
 
 def _piece(target: Target, block: tuple[slice, ...]) -> Target:
     """Cut a block with the context around it, in which nothing is labelled."""
-    around = _grown(block, BLOCK // 2)
+    around = _grown(block, CONTEXT)
     classes = np.full_like(target.classes, UNLABELLED)
     classes[block] = target.classes[block]
     return Target(
@@ -160,8 +165,8 @@ def _piece(target: Target, block: tuple[slice, ...]) -> Target:
     )
 
 
-def _blocks(shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    counts = [max(1, round(size / BLOCK)) for size in shape]
+def _blocks(shape: Sequence[int], side: int) -> Iterator[tuple[slice, ...]]:
+    counts = [max(1, round(size / side)) for size in shape]
     for place in np.ndindex(*counts):
         yield tuple(
             slice(p * size // n, (p + 1) * size // n) for p, n, size in zip(place, counts, shape, strict=True)
