@@ -65,9 +65,9 @@ def dice(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
     ----------
     .. [1] Milletari et al., V-Net, 2016.
     """
-    logits = _two_classes(logits)
+    logits = _labelled_logits(logits, weight)
     labelled = (weight > 0).unsqueeze(1)  # B, 1, *spatial
-    probabilities = torch.softmax(logits.float(), 1) * labelled
+    probabilities = torch.softmax(logits, 1) * labelled
     truth = (
         F.one_hot(_safe(classes, weight), logits.shape[1]).movedim(-1, 1) * labelled
     )  # B, n_classes, *spatial
@@ -92,9 +92,11 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def _two_classes(logits: Tensor) -> Tensor:
+def _labelled_logits(logits: Tensor, weight: Tensor) -> Tensor:
     # the binary form is the two-class one whose background logit stays at 0
-    return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+    two = torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+    # cut off here, because the gradient of a non-finite logit is NaN even if its pixel weighs nothing
+    return torch.where((weight > 0).unsqueeze(1), two.float(), 0)
 
 
 def _safe(classes: Tensor, weight: Tensor) -> Tensor:
@@ -102,10 +104,8 @@ def _safe(classes: Tensor, weight: Tensor) -> Tensor:
 
 
 def _pixel_cross_entropy(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
-    return F.cross_entropy(_two_classes(logits).float(), _safe(classes, weight), reduction="none")
+    return F.cross_entropy(_labelled_logits(logits, weight), _safe(classes, weight), reduction="none")
 
 
 def _weighted_mean(loss: Tensor, weight: Tensor) -> Tensor:
-    # torch.where keeps a non-finite loss of an unlabelled pixel out of the gradient
-    kept = torch.where(weight > 0, loss * weight, 0)
-    return kept.sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+    return (loss * weight).sum() / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
