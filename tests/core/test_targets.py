@@ -1,0 +1,125 @@
+"""Annotation to training target: classes, objects, the line between them, and their weights."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from napari_unet.core.targets import (
+    UNLABELLED,
+    ClassLabel,
+    Example,
+    Target,
+    TargetOptions,
+    annotated_classes,
+    class_weights,
+    make_target,
+    separate_touching,
+)
+from napari_unet.core.weights import separation_weights
+
+annotations = arrays(np.int64, array_shapes(min_dims=2, max_dims=3, max_side=6), elements=st.integers(0, 4))
+
+
+def example(annotation, spacing=None):
+    annotation = np.asarray(annotation)
+    image = np.zeros((1, *annotation.shape), np.float32)
+    return Example(image, annotation, spacing or (1.0,) * annotation.ndim, "here")
+
+
+def classes_of(annotation, options):
+    return make_target(example(annotation), options).classes
+
+
+@pytest.mark.parametrize(
+    ("values", "dense", "expected"),
+    [
+        ([1, 2], True, [(1, 0), (2, 1)]),  # 0/1 in gives 0/1 out
+        ([2, 3], True, [(2, 1), (3, 2)]),  # 1/2 in gives 1/2 out
+        ([7, 1, 7, 0], False, [(1, 1), (7, 7)]),  # 0 is no class
+    ],
+)
+def test_a_class_exists_where_its_value_occurs_and_gives_back_the_files_value(values, dense, expected):
+    found = annotated_classes(values, dense=dense)
+    assert [(label.annotation_value, label.output_value) for label in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [([], "no value at all"), ([5], "single value 4"), (range(1, 22), "--task objects")]
+)
+def test_too_few_and_too_many_classes_are_refused_with_a_remedy(values, said):
+    with pytest.raises(ValueError, match=said):
+        annotated_classes(list(values), dense=True)
+
+
+def test_twenty_classes_are_allowed():
+    assert len(annotated_classes(range(1, 21), dense=True)) == 20
+
+
+def test_classes_become_indices_and_zero_stays_unlabelled():
+    options = TargetOptions(classes=(ClassLabel(3, 3, "a"), ClassLabel(9, 9, "b")))
+    target = make_target(example([[0, 3], [9, 3]]), options)
+    assert target.classes.tolist() == [[UNLABELLED, 0], [1, 0]]
+    assert target.classes.dtype == np.uint8
+    assert not target.separation.any() and target.separation.dtype == np.float32
+    assert target.source == "here"
+
+
+def test_a_value_that_is_no_class_is_named():
+    with pytest.raises(ValueError, match=r"holds 5, which is none of the classes \[1, 2\]"):
+        classes_of([[1, 5]], TargetOptions(classes=annotated_classes([1, 2], dense=False)))
+
+
+def test_objects_are_one_class_whatever_their_numbers():
+    options = TargetOptions("objects")
+    assert classes_of([[0, 1, 2, 1, 4000]], options).tolist() == [[UNLABELLED, 0, 1, 0, 1]]
+
+
+@given(annotations)
+def test_every_pixel_keeps_its_meaning_and_unlabelled_ones_weigh_nothing(annotation):
+    target = make_target(example(annotation), TargetOptions("objects"))
+    assert ((target.classes == UNLABELLED) == (annotation == 0)).all()
+    assert (target.classes[annotation == 1] == 0).all()
+    assert (annotation[target.classes == 1] >= 2).all()
+    assert not target.separation[annotation == 0].any()
+
+
+@given(annotations)
+def test_after_the_line_no_two_objects_share_a_face_and_nothing_else_changes(annotation):
+    objects = np.where(annotation >= 2, annotation, 0)
+    before = objects.copy()
+    separated = separate_touching(objects)
+    assert (objects == before).all()  # a copy
+    drawn = separated != objects
+    assert (separated[drawn] == 0).all()
+    for axis in range(objects.ndim):
+        one, other = np.moveaxis(separated, axis, 0)[:-1], np.moveaxis(separated, axis, 0)[1:]
+        assert not ((one != other) & (one != 0) & (other != 0)).any()
+
+
+def test_only_pixels_at_the_other_object_become_the_line():
+    objects = np.zeros((6, 6), int)
+    objects[:, :3], objects[:, 3:] = 2, 3
+    separated = separate_touching(objects)
+    assert (separated == 0).tolist() == [[False, False, True, True, False, False]] * 6
+
+
+def test_weights_are_measured_between_the_separated_objects_with_the_examples_spacing():
+    annotation = np.full((12, 12), 2)
+    annotation[:, 6:] = 3
+    annotation[0] = 1
+    target = make_target(example(annotation, (2.0, 1.0)), TargetOptions("objects", w0=7.0, sigma=3.0))
+    objects = separate_touching(np.where(annotation >= 2, annotation, 0))
+    expected = separation_weights(objects, w0=7.0, sigma=3.0, spacing=(2.0, 1.0))
+    np.testing.assert_array_equal(target.separation, expected)
+    assert (target.separation[1:, 5:7] > 1).all()  # on the line between them
+
+
+def test_classes_that_lack_pixels_weigh_more_and_unlabelled_pixels_do_not_count():
+    classes = np.array([[0, 0, 0, 1, UNLABELLED, UNLABELLED]], np.uint8)
+    target = Target(np.zeros((1, 1, 6), np.float32), classes, np.zeros((1, 6), np.float32))
+    weights = class_weights([target, target], 3)
+    np.testing.assert_allclose(weights, [4 / 6, 2, 0])
+    labelled = classes[classes != UNLABELLED]
+    assert weights[labelled].mean() == pytest.approx(1)
