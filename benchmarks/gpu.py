@@ -30,7 +30,8 @@ from napari_unet.core.devices import choose_device, choose_precision, describe_d
 from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks import Network
-from napari_unet.core.training import TrainConfig, TrainUpdate, Wanted, drain, train
+from napari_unet.core.supply import TrainConfig
+from napari_unet.core.training import TrainUpdate, Wanted, drain, train
 
 
 @dataclass(frozen=True)

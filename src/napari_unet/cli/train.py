@@ -53,7 +53,7 @@ def train(
     from napari_unet.core.examples import LabelOptions
     from napari_unet.core.modelfile import save_model
     from napari_unet.core.starting import Architecture
-    from napari_unet.core.training import TrainConfig
+    from napari_unet.core.supply import TrainConfig
 
     config = TrainConfig(loss=loss, minutes=minutes, steps=steps, validation=validation, seed=seed)
     planes = integers("--slices", slices)

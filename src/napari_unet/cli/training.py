@@ -14,7 +14,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from napari_unet.core.examples import Dataset
 from napari_unet.core.modelfile import Model
-from napari_unet.core.training import TrainConfig, TrainResult, TrainUpdate, Wanted, drain, train
+from napari_unet.core.supply import TrainConfig
+from napari_unet.core.training import TrainResult, TrainUpdate, Wanted, drain, train
 
 Show = Callable[[TrainUpdate], None]
 

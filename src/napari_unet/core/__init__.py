@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model, load_model, save_model
     from napari_unet.core.stacks import segment
     from napari_unet.core.starting import Architecture, fine_tune, new_model
-    from napari_unet.core.training import TrainConfig, Wanted, drain, train
+    from napari_unet.core.supply import TrainConfig
+    from napari_unet.core.training import Wanted, drain, train
     from napari_unet.core.weights import boundary_weights
 
 __all__ = [
@@ -37,7 +38,8 @@ _ROOMS = {
     "modelfile": ("Model", "load_model", "save_model"),
     "stacks": ("segment",),
     "starting": ("Architecture", "fine_tune", "new_model"),
-    "training": ("TrainConfig", "Wanted", "drain", "train"),
+    "supply": ("TrainConfig",),
+    "training": ("Wanted", "drain", "train"),
     "weights": ("boundary_weights",),
 }
 

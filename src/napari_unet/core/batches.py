@@ -64,8 +64,17 @@ class BatchSource:
         self._class_weights = torch.from_numpy(weights).to(device)
 
     def draw(self, batch_size: int, patch_shape: Sequence[int], margin: Sequence[int]) -> Batch:
-        """Draw a batch; the target lacks the margin that a valid-padding network loses."""
-        windows = [self._window(self._sampler.draw(patch_shape), patch_shape) for _ in range(batch_size)]
+        """Draw a batch; the target lacks the margin that a valid-padding network loses.
+
+        What is left of a patch holds the labelled pixel that it was drawn for, and lies in the example; the
+        margin is mirrored beyond it, as in inference.
+        """
+        window_shape = self._augmentation.window_shape(patch_shape)
+        output_shape = [size - 2 * lost for size, lost in zip(patch_shape, margin, strict=True)]
+        windows = [
+            self._window(self._sampler.draw(output_shape), output_shape, window_shape)
+            for _ in range(batch_size)
+        ]
         device = self._generator.device
         images = torch.from_numpy(np.stack([image for image, _ in windows])).to(device)
         targets = torch.from_numpy(np.stack([target for _, target in windows])).to(device)
@@ -76,13 +85,14 @@ class BatchSource:
         weight = self._class_weights[classes]
         return Batch(images, classes, torch.where(classes == UNLABELLED, 0, weight + targets[:, 1]))
 
-    def _window(self, patch: Patch, patch_shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Region around the patch: image (C, *window) and class indices with separation (2, *window)."""
+    def _window(
+        self, patch: Patch, output_shape: Sequence[int], window_shape: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Region around the output: image (C, *window) and class indices with separation (2, *window)."""
         target = self._targets[patch.example]
-        window_shape = self._augmentation.window_shape(patch_shape)
         places = []
         for start, size, window, extent in zip(
-            patch.start, patch_shape, window_shape, target.classes.shape, strict=True
+            patch.start, output_shape, window_shape, target.classes.shape, strict=True
         ):
             first = start - (window - size) // 2
             places.append(mirror_indices(first, first + window, extent))

@@ -1,6 +1,6 @@
 """Training as a generator: it yields what happened, and looks up what is wanted at every step."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,16 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_unet.core.augment import MANY_IMAGES, ONE_STACK, Augmentation
-from napari_unet.core.batches import BatchSource
 from napari_unet.core.devices import choose_precision, is_out_of_memory
 from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.learner import Learner, Snapshot
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import JSON, Model
 from napari_unet.core.schedule import Schedule
-from napari_unet.core.targets import Example, Target, TargetOptions, make_target
-from napari_unet.core.validation import ValidationScore, score, split_validation
+from napari_unet.core.supply import Supply, TrainConfig
+from napari_unet.core.targets import Example
+from napari_unet.core.validation import ValidationScore, score
 
 UPDATE_SECONDS = 0.25
 PAUSE_SECONDS = 0.02
@@ -31,64 +30,10 @@ PREVIEW_SHARE = 0.2
 """Share of the time that previews of an unchanged view may take."""
 N_SCORES = 20
 """How often a training of so many steps is scored."""
-DEFAULT_PATCH = {2: 256, 3: 64}
 MOST_HALVINGS = 10
 
 T = TypeVar("T")
 U = TypeVar("U")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """How to train.
-
-    Parameters
-    ----------
-    loss : str
-        One of "ce", "weighted-ce", "dice", "ce+dice", "focal".
-    minutes, steps : float and int, optional
-        When to end; with neither, once the validation score has settled.
-    batch_size : int
-    patch_size : int, optional
-        Side of a patch; by default 256 pixels in 2D and 64 in 3D, less for thin images.
-    learning_rate : float
-    augmentation : Augmentation, optional
-        By default mild for one stack and strong for several images.
-    validation : float
-        Share of the annotation that is held out to score on.
-    w0, sigma : float
-        Height and reach (pixels) of the weight map between objects.
-    seed : int
-
-    Raises
-    ------
-    ValueError
-        If a value is out of its range.
-    """
-
-    loss: str = "ce+dice"
-    minutes: float | None = None
-    steps: int | None = None
-    batch_size: int = 4
-    patch_size: int | None = None
-    learning_rate: float = 4e-3
-    augmentation: Augmentation | None = None
-    validation: float = 0.2
-    w0: float = 10.0
-    sigma: float = 5.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}")
-        if self.minutes is not None and self.steps is not None:
-            raise ValueError("minutes and steps are both given: choose one of them")
-        for name in ("minutes", "steps", "batch_size", "learning_rate", "sigma"):
-            value = getattr(self, name)
-            if value is not None and not (isfinite(value) and value > 0):
-                raise ValueError(f"{name} is {value}: choose a value above 0")
-        if not 0 <= self.validation <= 0.5:
-            raise ValueError(f"validation is {self.validation}: choose a share from 0 to 0.5")
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,18 +177,16 @@ class _Run:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._learner = Learner(network, LOSSES[config.loss], choose_precision(self._device))
         self._schedule = Schedule(60 * config.minutes if config.minutes else config.steps)
-        self._options = TargetOptions(model.task, model.classes, config.w0, config.sigma)
-        self._examples: tuple[Example, ...] = ()
-        self._targets: dict[int, tuple[Example, Target]] = {}  # by the example's id
-        self._validation: tuple[Target, ...] = ()
-        self._batch_size, self._learning_rate = config.batch_size, config.learning_rate
+        self._supply = Supply(model, config)
+        self._examples: tuple[Example, ...] | None = None
+        self._learning_rate = config.learning_rate
         self._steps, self._seconds, self._halvings = 0, 0.0, 0
         self._losses: list[float] = []
         self._reported_at, self._next_score, self._next_preview = 0.0, 0.0, 0.0
         self._previewed: View | None = None
         self._score: ValidationScore | None = None
         self._scored_step = 0
-        self._best: tuple[float, Snapshot] | None = None
+        self._best: tuple[ValidationScore, Snapshot] | None = None
 
     def goes_on(self) -> bool:
         """Look up the wish; tell whether there is more to do."""
@@ -253,27 +196,10 @@ class _Run:
         )
 
     def follow_wish(self) -> Iterator[TrainUpdate]:
-        """Make targets of examples that are new; those known already are kept."""
-        if self.wish.examples is self._examples:
-            return
-        self._examples = self.wish.examples
-        known = self._targets
-        self._targets = {
-            id(e): known.get(id(e)) or (e, make_target(e, self._options)) for e in self._examples
-        }
-        targets = [target for _, target in self._targets.values()]
-        split = split_validation(targets, self._config.validation, self._config.seed)
-        self._validation = split.validation
-        n_sources = len({target.source for target in targets})
-        augmentation = self._config.augmentation or (MANY_IMAGES if n_sources > 1 else ONE_STACK)
-        seed = self._config.seed + self._steps
-        n_classes = len(self._model.classes)
-        balanced = self._config.loss == "weighted-ce"
-        self._source = BatchSource(
-            split.training, n_classes, augmentation, seed, self._device, balanced=balanced
-        )
-        self._patch_shape = self._fitting_patch(targets, self._config.patch_size)
-        yield self._update(message=split.how)
+        """Train on what is annotated now."""
+        if self.wish.examples is not self._examples:
+            self._examples = self.wish.examples
+            yield self._update(message=self._supply.follow(self._examples, self._steps))
 
     def step(self) -> Iterator[TrainUpdate]:
         """Take one optimiser step; survive a loss that is not finite and memory that runs out."""
@@ -282,7 +208,7 @@ class _Run:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            yield self._update(message=self._shrink())
+            yield self._update(message=self._supply.shrink())
             return
         if isfinite(loss):
             self._losses.append(loss)
@@ -296,7 +222,7 @@ class _Run:
 
     def _learn(self) -> float:
         with self._timed():
-            batch = self._source.draw(self._batch_size, self._patch_shape, self._model.network.margin)
+            batch = self._supply.draw()
             rate = self._learning_rate * self._schedule.rate(self._now, self._steps)
             loss = self._learner.learn(batch, rate)
         self._steps += 1
@@ -337,7 +263,8 @@ class _Run:
         if self._steps > self._scored_step:
             self._measure_score()
         if self._best is not None:
-            self._learner.restore(self._best[1])
+            self._score, weights = self._best
+            self._learner.restore(weights)
         how: dict[str, JSON] = {"steps": self._steps, "loss": self._config.loss, "seed": self._config.seed}
         model = replace(self._model, training={**self._model.training, **how})
         return TrainResult(model, self._score, self._steps, self._seconds)
@@ -365,12 +292,12 @@ class _Run:
         with self._timed():
             predictor = Predictor(self._learner.average)
             predict_region = partial(_predict_region, predictor)
-            self._score = score(self._validation, predict_region, len(self._model.classes))
+            self._score = score(self._supply.validation, predict_region, len(self._model.classes))
         self._scored_step = self._steps
         self._schedule.record(self._seconds, self._score.mean_dice)
         self._learner.remember()
-        if self._best is None or self._score.mean_dice >= self._best[0]:
-            self._best = (self._score.mean_dice, self._learner.snapshot())
+        if self._best is None or self._score.mean_dice >= self._best[0].mean_dice:
+            self._best = (self._score, self._learner.snapshot())
         self._next_score = self._now + self._score_pause(self._seconds - start)
         return replace(self._update(), score=self._score)
 
@@ -379,30 +306,6 @@ class _Run:
         if self._config.steps:
             return max(1, self._config.steps // N_SCORES)
         return max(1.0, cost / VALIDATION_SHARE)
-
-    def _fitting_patch(self, targets: Sequence[Target], patch_size: int | None) -> tuple[int, ...]:
-        """Patch shape that the network takes: no larger than the largest example along each axis."""
-        network = self._model.network
-        size = patch_size or DEFAULT_PATCH[network.config.ndim]
-        extents = zip(*(target.classes.shape for target in targets), strict=True)
-        wanted = [min(size, max(extent)) for extent in extents]
-        if any(network.margin):
-            wanted = [-(-each // 2) for each in wanted]  # the margin comes on top
-        return network.input_shape(wanted)
-
-    def _shrink(self) -> str:
-        """Ask for less memory: half the batch, then half the patch."""
-        if self._batch_size > 1:
-            self._batch_size //= 2
-            return f"memory is short: the batch is now {self._batch_size} patches"
-        targets = [target for _, target in self._targets.values()]
-        smaller = self._fitting_patch(targets, max(self._patch_shape) // 2)
-        if smaller == self._patch_shape:
-            raise MemoryError(
-                f"memory does not suffice for one patch of {smaller}: use a smaller --width or --depth"
-            )
-        self._patch_shape = smaller
-        return f"memory is short: a patch is now {smaller} pixels"
 
 
 def _predict_region(predictor: Predictor, image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,132 @@
+"""What there is to train on: targets, some held out to score on, the others drawn as batches."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from napari_unet.core.augment import MANY_IMAGES, ONE_STACK, Augmentation
+from napari_unet.core.batches import Batch, BatchSource
+from napari_unet.core.losses import LOSSES
+from napari_unet.core.modelfile import Model
+from napari_unet.core.targets import Example, Target, TargetOptions, make_target
+from napari_unet.core.validation import split_validation
+
+DEFAULT_PATCH = {2: 256, 3: 64}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Parameters
+    ----------
+    loss : str
+        One of "ce", "weighted-ce", "dice", "ce+dice", "focal".
+    minutes, steps : float and int, optional
+        When to end; with neither, once the validation score has settled.
+    batch_size : int
+    patch_size : int, optional
+        Side of a patch; by default 256 pixels in 2D and 64 in 3D, less for thin images.
+    learning_rate : float
+    augmentation : Augmentation, optional
+        By default mild for one stack and strong for several images.
+    validation : float
+        Share of the annotation that is held out to score on.
+    w0, sigma : float
+        Height and reach (pixels) of the weight map between objects.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    loss: str = "ce+dice"
+    minutes: float | None = None
+    steps: int | None = None
+    batch_size: int = 4
+    patch_size: int | None = None
+    learning_rate: float = 4e-3
+    augmentation: Augmentation | None = None
+    validation: float = 0.2
+    w0: float = 10.0
+    sigma: float = 5.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}")
+        if self.minutes is not None and self.steps is not None:
+            raise ValueError("minutes and steps are both given: choose one of them")
+        for name in ("minutes", "steps", "batch_size", "learning_rate", "sigma"):
+            value = getattr(self, name)
+            if value is not None and not (isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value}: choose a value above 0")
+        if not 0 <= self.validation <= 0.5:
+            raise ValueError(f"validation is {self.validation}: choose a share from 0 to 0.5")
+
+
+class Supply:
+    """Follow the examples that are annotated, and draw batches that fit into memory.
+
+    Parameters
+    ----------
+    model : Model
+        Decides on task, classes and patch shape.
+    config : TrainConfig
+    """
+
+    def __init__(self, model: Model, config: TrainConfig) -> None:
+        self._model, self._config = model, config
+        self._device = next(model.network.parameters()).device
+        self._options = TargetOptions(model.task, model.classes, config.w0, config.sigma)
+        self._targets: dict[int, tuple[Example, Target]] = {}  # by the example's id
+        self._batch_size = config.batch_size
+        self.validation: tuple[Target, ...] = ()
+
+    def follow(self, examples: Sequence[Example], seed: int) -> str:
+        """Make targets of examples that are new, keep those known already; say what is held out."""
+        known = self._targets
+        self._targets = {id(e): known.get(id(e)) or (e, make_target(e, self._options)) for e in examples}
+        targets = [target for _, target in self._targets.values()]
+        split = split_validation(targets, self._config.validation, self._config.seed)
+        n_sources = len({target.source for target in targets})
+        self.validation = split.validation
+        self._source = BatchSource(
+            split.training,
+            len(self._model.classes),
+            self._config.augmentation or (MANY_IMAGES if n_sources > 1 else ONE_STACK),
+            self._config.seed + seed,
+            self._device,
+            balanced=self._config.loss == "weighted-ce",
+        )
+        self._patch_shape = self._fitting_patch(self._config.patch_size)
+        return split.how
+
+    def draw(self) -> Batch:
+        """Draw the next batch."""
+        return self._source.draw(self._batch_size, self._patch_shape, self._model.network.margin)
+
+    def shrink(self) -> str:
+        """Ask for less memory from now on: half the batch, then half the patch."""
+        if self._batch_size > 1:
+            self._batch_size //= 2
+            return f"memory is short: the batch is now {self._batch_size} patches"
+        smaller = self._fitting_patch(max(self._patch_shape) // 2)
+        if smaller == self._patch_shape:
+            raise MemoryError(
+                f"memory does not suffice for one patch of {smaller}: use a smaller --width or --depth"
+            )
+        self._patch_shape = smaller
+        return f"memory is short: a patch is now {smaller} pixels"
+
+    def _fitting_patch(self, patch_size: int | None) -> tuple[int, ...]:
+        """Patch shape that the network takes: no larger than the largest example along each axis."""
+        network = self._model.network
+        size = patch_size or DEFAULT_PATCH[network.config.ndim]
+        extents = zip(*(target.classes.shape for _, target in self._targets.values()), strict=True)
+        wanted = [min(size, max(extent)) for extent in extents]
+        if any(network.margin):
+            wanted = [-(-each // 2) for each in wanted]  # the margin comes on top
+        return network.input_shape(wanted)
