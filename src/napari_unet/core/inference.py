@@ -17,7 +17,7 @@ from napari_unet.core.networks import Network
 from napari_unet.core.tiling import Region, Shape, TileGrid, balanced_tile_shape, mirror_indices, round_up
 
 # Level 0 has to hold the skip, the upsampled map, both once more side by side, what the convolution makes
-# of them and its workspace; the levels below add less than one map.
+# of them and its workspace; the levels below add less than one map (measured: 6 to 9, width 16 and 32).
 MAPS_OF_LEVEL_0 = 9
 # Larger tiles gain little: the halo of a 2D tile costs a few per cent there; in 3D a GPU is worth more room.
 MOST_MEMORY = {"cpu": 2 * 2**30, "cuda": 8 * 2**30, "mps": 2 * 2**30}
