@@ -182,3 +182,12 @@ def test_a_region_beyond_the_image_reads_only_the_image():
     expected = np.pad(image, ((0, 0), (9, 7), (0, 13)), mode="reflect")[:, :, 3:20]
     np.testing.assert_array_equal(block, expected)
     assert seen == [(slice(0, 5), slice(0, 7))]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("auto", 0.1)])
+def test_cuda_predicts_what_the_cpu_predicts(precision, tolerance):
+    network = random_network(UNetConfig(width=4, depth=2))
+    image = 0.3 * noise(1, 60, 50)
+    fast = predict(Predictor(network, torch.device("cuda"), precision), image)
+    np.testing.assert_allclose(fast, predict(Predictor(network, precision="fp32"), image), atol=tolerance)
