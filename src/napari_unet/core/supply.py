@@ -82,7 +82,7 @@ class Supply:
         self._device = next(model.network.parameters()).device
         self._options = TargetOptions(model.task, model.classes, config.w0, config.sigma)
         self._targets: dict[int, tuple[Example, Target]] = {}  # by the example's id
-        self._batch_size = config.batch_size
+        self._batch_size, self._patch_size = config.batch_size, config.patch_size
         self.validation: tuple[Target, ...] = ()
 
     def follow(self, examples: Sequence[Example], seed: int) -> str:
@@ -101,7 +101,7 @@ class Supply:
             self._device,
             balanced=self._config.loss == "weighted-ce",
         )
-        self._patch_shape = self._fitting_patch(self._config.patch_size)
+        self._patch_shape = self._fitting_patch(self._patch_size)
         return split.how
 
     def draw(self) -> Batch:
@@ -113,7 +113,8 @@ class Supply:
         if self._batch_size > 1:
             self._batch_size //= 2
             return f"memory is short: the batch is now {self._batch_size} patches"
-        smaller = self._fitting_patch(max(self._patch_shape) // 2)
+        self._patch_size = max(1, max(self._patch_shape) // 2)
+        smaller = self._fitting_patch(self._patch_size)
         if smaller == self._patch_shape:
             raise MemoryError(
                 f"memory does not suffice for one patch of {smaller}: use a smaller --width or --depth"
