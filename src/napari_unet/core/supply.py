@@ -59,10 +59,14 @@ class TrainConfig:
             raise ValueError(f"loss is {self.loss!r}: choose one of {', '.join(LOSSES)}")
         if self.minutes is not None and self.steps is not None:
             raise ValueError("minutes and steps are both given: choose one of them")
-        for name in ("minutes", "steps", "batch_size", "learning_rate", "sigma"):
+        for name in ("minutes", "steps", "batch_size", "patch_size", "learning_rate", "sigma"):
             value = getattr(self, name)
             if value is not None and not (isfinite(value) and value > 0):
                 raise ValueError(f"{name} is {value}: choose a value above 0")
+        for name in ("w0", "seed"):
+            value = getattr(self, name)
+            if not (isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value}: choose 0 or more")
         if not 0 <= self.validation <= 0.5:
             raise ValueError(f"validation is {self.validation}: choose a share from 0 to 0.5")
 
