@@ -170,6 +170,7 @@ class _Run:
 
     def __init__(self, model: Model, look_up: Callable[[], Wanted], config: TrainConfig) -> None:
         network = model.network
+        torch.manual_seed(config.seed)  # dropout draws from torch's own generator
         self.wish = look_up()
         self._model, self._look_up, self._config = model, look_up, config
         self._device = next(network.parameters()).device
