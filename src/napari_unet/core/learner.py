@@ -65,11 +65,13 @@ class Learner:
         """Copy the averaged weights."""
         return {name: value.detach().clone() for name, value in self.average.state_dict().items()}
 
-    def remember(self) -> None:
-        """Keep the averaged weights as the last good ones, if they are finite."""
+    def remember(self) -> Snapshot | None:
+        """Keep the averaged weights as the last good ones and return them; None if they are not finite."""
         snapshot = self.snapshot()
-        if all(bool(torch.isfinite(value).all()) for value in snapshot.values()):
-            self._good = snapshot
+        if not all(bool(torch.isfinite(value).all()) for value in snapshot.values()):
+            return None
+        self._good = snapshot
+        return snapshot
 
     def go_back(self) -> None:
         """Return to the last good weights with a fresh optimiser."""

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from napari_unet.core.calibration import check_tiling, choose_grid
 from napari_unet.core.devices import choose_device
+from napari_unet.core.examples import image_intensity
 from napari_unet.core.inference import Predictor, read_mirrored
 from napari_unet.core.io import Image, create_output
 from napari_unet.core.io.image import make_image
 from napari_unet.core.modelfile import Model
-from napari_unet.core.normalise import Intensity, count_nonfinite, measure_intensity, normalise
+from napari_unet.core.normalise import Intensity, count_nonfinite, normalise
 from napari_unet.core.objects import connected_objects
 from napari_unet.core.results import Kind, ResultLayout
 from napari_unet.core.tiling import Region, Tile, TileGrid
@@ -226,7 +227,7 @@ def segment(
 def plan_stack(predictor: Predictor, image: Image, config: SegmentConfig) -> StackPlan:
     """Decide what holds for the whole stack; every worker and every resumed run has to use the same."""
     shape = (image.n_timepoints, *image.spatial_shape)
-    intensity = measure_intensity(partial(_read, image), shape)
+    intensity = image_intensity(image)
 
     def read(region: Region) -> NDArray[np.float32]:
         block = _read(image, region)

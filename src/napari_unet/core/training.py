@@ -200,6 +200,7 @@ class _Run:
         """Train on what is annotated now."""
         if self.wish.examples is not self._examples:
             self._examples = self.wish.examples
+            self._best, self._scored_step = None, -1  # scores on other annotations do not compare
             yield self._update(message=self._supply.follow(self._examples, self._steps))
 
     def step(self) -> Iterator[TrainUpdate]:
@@ -214,12 +215,16 @@ class _Run:
         if isfinite(loss):
             self._losses.append(loss)
             return
+        yield self._update(message=self._go_back("the loss is"))
+
+    def _go_back(self, what: str) -> str:
+        """Return to the last good weights, and learn half as fast from there."""
         self._learner.go_back()
         self._learning_rate, self._halvings = self._learning_rate / 2, self._halvings + 1
-        yield self._update(
-            message="the loss is not finite: back to the last good weights, "
-            f"learning rate {self._learning_rate:.2g}"
+        on = (
+            f"learning rate {self._learning_rate:.2g}" if self._halvings <= MOST_HALVINGS else "training ends"
         )
+        return f"{what} not finite: back to the last good weights, {on}"
 
     def _learn(self) -> float:
         with self._timed():
@@ -263,7 +268,9 @@ class _Run:
         """Take the best weights, and say how they came about."""
         if self._steps > self._scored_step:
             self._measure_score()
-        if self._best is not None:
+        if self._best is None:
+            self._learner.go_back()
+        else:
             self._score, weights = self._best
             self._learner.restore(weights)
         how: dict[str, JSON] = {"steps": self._steps, "loss": self._config.loss, "seed": self._config.seed}
@@ -296,11 +303,12 @@ class _Run:
             self._score = score(self._supply.validation, predict_region, len(self._model.classes))
         self._scored_step = self._steps
         self._schedule.record(self._seconds, self._score.mean_dice)
-        self._learner.remember()
-        if self._best is None or self._score.mean_dice >= self._best[0].mean_dice:
-            self._best = (self._score, self._learner.snapshot())
+        good = self._learner.remember()
+        if good is not None and (self._best is None or self._score.mean_dice >= self._best[0].mean_dice):
+            self._best = (self._score, good)
         self._next_score = self._now + self._score_pause(self._seconds - start)
-        return replace(self._update(), score=self._score)
+        message = "" if good is not None else self._go_back("the weights are")
+        return replace(self._update(message), score=self._score)
 
     def _score_pause(self, cost: float) -> float:
         """Return the steps, or seconds, until the next score."""
