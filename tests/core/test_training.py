@@ -1,0 +1,449 @@
+"""Training: it learns, repeats, survives, and follows what is wanted while it goes on."""
+
+from dataclasses import replace
+from itertools import count, pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from napari_unet.core import supply, training
+from napari_unet.core.augment import Augmentation
+from napari_unet.core.examples import Dataset
+from napari_unet.core.inference import Predictor, predict
+from napari_unet.core.losses import LOSSES
+from napari_unet.core.networks import ARCHITECTURES
+from napari_unet.core.starting import Architecture, new_model
+from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example
+from napari_unet.core.training import TrainConfig, View, Wanted, drain, train
+
+CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "bright"))
+QUICK = TrainConfig(steps=3, patch_size=32, batch_size=2)
+LEARNING = TrainConfig(steps=40, patch_size=32, learning_rate=0.05)
+
+
+def bright_discs(shape=(64, 64), seed=0, source="here"):
+    """Noise with bright discs on it; annotation 1 = background, 2 = disc."""
+    rng = np.random.default_rng(seed)
+    places = np.indices(shape)
+    inside = np.zeros(shape, bool)
+    for centre in rng.uniform(0, shape, (12, len(shape))):
+        inside |= sum((place - at) ** 2 for place, at in zip(places, centre, strict=True)) < 49
+    image = (inside - 0.5 + rng.normal(0, 0.4, shape)).astype(np.float32)
+    return Example(image[None], inside + 1, (1.0,) * len(shape), source)
+
+
+def model_for(examples, architecture=None, seed=0, classes=CLASSES, task="classes"):
+    first = examples[0]
+    axes = "ZYX"[-first.annotation.ndim :]
+    data = Dataset(tuple(examples), task, classes, axes, first.spacing, "pixel", ("",) * len(first.image), ())
+    return new_model(data, architecture or Architecture(width=4, depth=2), seed=seed)
+
+
+def run(examples, config=QUICK, **options):
+    """Train to the end; return the result and all updates."""
+    updates = []
+    result = drain(train(model_for(examples, **options), Wanted(tuple(examples)), config), updates.append)
+    return result, updates
+
+
+def messages(updates):
+    return " | ".join(update.message for update in updates if update.message)
+
+
+def weights_of(model):
+    return {name: value.clone() for name, value in model.network.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def finite(model):
+    return all(torch.isfinite(value).all() for value in model.network.state_dict().values())
+
+
+def test_a_simple_task_is_learnt_in_a_few_steps():
+    result, _ = run([bright_discs((96, 96), seed) for seed in range(2)], LEARNING)
+    assert result.score.pixel_accuracy > 0.95 and result.score.mean_dice > 0.9
+    assert result.steps == 40 and result.model.training["steps"] == 40
+
+
+def test_the_result_predicts_as_well_as_its_score_says():
+    """On an example that it has never seen, with the weights of the model that comes back."""
+    result, _ = run([bright_discs((96, 96))], LEARNING)
+    unseen = bright_discs((96, 96), seed=9)
+    predicted = predict(Predictor(result.model.network), unseen.image).argmax(0)
+    assert (predicted + 1 == unseen.annotation).mean() > 0.9
+
+
+@pytest.mark.parametrize("architecture", [Architecture(width=4, depth=2), Architecture("paper", 2, 1)])
+def test_the_same_seed_and_steps_give_the_same_weights_bit_for_bit(architecture):
+    config = replace(QUICK, steps=4)
+    torch.manual_seed(1)
+    first = weights_of(run([bright_discs()], config, architecture=architecture)[0].model)
+    torch.manual_seed(2)  # whatever else was drawn before
+    again = weights_of(run([bright_discs()], config, architecture=architecture)[0].model)
+    other = weights_of(run([bright_discs()], replace(config, seed=1), architecture=architecture)[0].model)
+    assert same(first, again) and not same(first, other)
+
+
+def test_a_view_that_is_looked_at_changes_no_weight():
+    example = bright_discs()
+    expected = weights_of(run([example])[0].model)
+    wanted = Wanted((example,), View(example.image))
+    assert same(expected, weights_of(drain(train(model_for([example]), wanted, QUICK)).model))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains(loss):
+    result, updates = run([bright_discs()], replace(QUICK, loss=loss, steps=20))
+    scores = [update.score.pixel_accuracy for update in updates if update.score]
+    assert finite(result.model) and scores[-1] > 0.6
+    assert result.model.training["loss"] == loss
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_architecture_trains(architecture):
+    depth = 3 if architecture.startswith("fcn") else 2
+    result, _ = run(
+        [bright_discs()], replace(QUICK, steps=2), architecture=Architecture(architecture, 2, depth)
+    )
+    assert finite(result.model) and result.steps == 2
+
+
+def test_objects_train_with_a_weight_map_between_them():
+    example = bright_discs()
+    halves = np.where(np.arange(64) < 32, 2, 3)
+    objects = replace(example, annotation=np.where(example.annotation == 1, 1, halves))
+    result, _ = run([objects], task="objects", classes=OBJECT_CLASSES)
+    assert result.model.task == "objects" and finite(result.model)
+
+
+def test_a_volume_with_flat_voxels_trains():
+    volume = replace(bright_discs((6, 40, 40)), spacing=(4.0, 1.0, 1.0))
+    result, updates = run([volume])
+    assert result.model.axes == "ZYX" and finite(result.model) and updates
+
+
+@pytest.mark.parametrize("shape", [(1, 40), (40, 1), (7, 9), (1, 1, 40), (1, 12, 12)])
+def test_images_smaller_than_a_patch_and_thin_axes_train(shape):
+    example = bright_discs(shape)
+    example.annotation.flat[:2] = 1, 2
+    result, _ = run([example], TrainConfig(steps=2))
+    assert finite(result.model)
+
+
+def test_a_constant_image_and_several_channels_train():
+    example = bright_discs()
+    image = np.stack([np.zeros((64, 64), np.float32), example.image[0], np.ones((64, 64), np.float32)])
+    result, _ = run([replace(example, image=image), replace(example, image=image * 0, source="other")])
+    assert result.model.network.config.in_channels == 3 and finite(result.model)
+
+
+def test_big_endian_and_read_only_annotations_train():
+    example = bright_discs()
+    annotation = example.annotation.astype(">i4")
+    annotation.flags.writeable = example.image.flags.writeable = False
+    assert finite(run([replace(example, annotation=annotation)])[0].model)
+
+
+def test_sparse_strokes_are_enough_and_it_is_said_that_the_score_flatters():
+    example = bright_discs()
+    strokes = np.zeros((64, 64), int)
+    strokes[[10, 11, 40]] = example.annotation[[10, 11, 40]]
+    result, updates = run([replace(example, annotation=strokes)], replace(QUICK, steps=30))
+    assert "the score flatters" in messages(updates)
+    assert result.score.pixel_accuracy > 0.7
+
+
+def test_an_update_says_how_it_goes():
+    _, updates = run([bright_discs()], replace(QUICK, steps=6))
+    scored = [update for update in updates if update.score]
+    assert [update.step for update in updates] == sorted(update.step for update in updates)
+    assert all(a.seconds <= b.seconds for a, b in pairwise(updates))
+    assert all(np.isfinite(update.loss) and update.steps_per_second > 0 for update in scored[1:])
+    assert all(len(update.score.dice) == len(update.score.iou) == 2 for update in scored)
+    assert updates[-1].progress <= 1
+
+
+def test_minutes_end_it():
+    result, _ = run([bright_discs()], TrainConfig(minutes=0.01, patch_size=32))
+    assert 0.6 <= result.seconds < 10 and result.steps > 0
+
+
+def test_the_best_weights_are_kept(monkeypatch):
+    """The score is made to fall after its third measurement."""
+    scores, snapshots = iter([0.2, 0.5, 0.9, *[0.3] * 99]), {}
+    real = training.score
+
+    def fake(targets, predict, n_classes):
+        found = real(targets, predict, n_classes)
+        value = next(scores)
+        return replace(found, dice=(value, value))
+
+    monkeypatch.setattr(training, "score", fake)
+    steps = train(model_for([bright_discs()]), Wanted((bright_discs(),)), replace(QUICK, steps=6))
+    run_of = steps.gi_frame
+    try:
+        while True:
+            update = next(steps)
+            if update.score:
+                snapshots[update.score.mean_dice] = run_of.f_locals["run"]._learner.snapshot()
+    except StopIteration as end:
+        assert same(snapshots[0.9], weights_of(end.value.model))
+        assert end.value.score.mean_dice == 0.9
+
+
+def test_a_loss_that_is_not_finite_goes_back_halves_the_rate_and_says_so(monkeypatch):
+    calls = count()
+    real = LOSSES["ce+dice"]
+
+    def sometimes(logits, classes, weight):
+        return real(logits, classes, weight) * (float("nan") if next(calls) == 2 else 1.0)
+
+    monkeypatch.setitem(LOSSES, "ce+dice", sometimes)
+    result, updates = run([bright_discs()], replace(QUICK, steps=6, learning_rate=0.01))
+    assert "the loss is not finite: back to the last good weights, learning rate 0.005" in messages(updates)
+    assert finite(result.model) and result.steps == 6
+
+
+def test_a_loss_that_is_never_finite_ends_training_with_a_finite_model(monkeypatch):
+    monkeypatch.setitem(LOSSES, "ce+dice", lambda logits, classes, weight: logits.sum() * float("inf"))
+    example = bright_discs()
+    start = weights_of(model_for([example]))
+    result, updates = run([example], replace(QUICK, steps=1000))
+    assert finite(result.model) and same(start, weights_of(result.model))
+    assert result.steps < 1000 and "training ends" in messages(updates)
+
+
+@pytest.mark.parametrize("rate", [1e12, 1e20, 1e38])
+def test_weights_that_explode_are_never_what_comes_back(rate):
+    result, updates = run([bright_discs()], replace(QUICK, steps=8, learning_rate=rate))
+    assert finite(result.model), messages(updates)
+
+
+def out_of_memory_above(monkeypatch, n_pixels):
+    """Let the network run out of memory for batches of more pixels; return the sizes that were tried."""
+    tried = []
+    real = training.Learner.learn
+
+    def learn(self, batch, rate):
+        tried.append(tuple(batch.images.shape))
+        if batch.images.numel() > n_pixels:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(self, batch, rate)
+
+    monkeypatch.setattr(training.Learner, "learn", learn)
+    return tried
+
+
+def test_short_memory_halves_the_batch_then_the_patch_and_goes_on(monkeypatch):
+    tried = out_of_memory_above(monkeypatch, 600)
+    result, updates = run([bright_discs()], TrainConfig(steps=3, patch_size=48, batch_size=4))
+    assert tried[:4] == [(4, 1, 48, 48), (2, 1, 48, 48), (1, 1, 48, 48), (1, 1, 24, 24)]
+    said = messages(updates)
+    assert "the batch is now 2 patches" in said and "a patch is now (24, 24) pixels" in said
+    assert result.steps == 3
+
+
+def test_short_memory_is_remembered_when_new_strokes_come(monkeypatch):
+    tried = out_of_memory_above(monkeypatch, 600)
+    wishes = [Wanted((bright_discs(),))] * 6 + [Wanted((bright_discs(seed=1),))] * 9
+    drain(
+        train(
+            model_for([bright_discs()]),
+            lambda: wishes.pop(0),
+            TrainConfig(steps=4, patch_size=48, batch_size=2),
+        )
+    )
+    assert tried.count((1, 1, 48, 48)) == 1
+
+
+@pytest.mark.parametrize("architecture", [None, Architecture("paper", 2, 1)])
+def test_memory_that_never_suffices_is_one_clear_error(architecture, monkeypatch):
+    tried = out_of_memory_above(monkeypatch, 0)
+    with pytest.raises(MemoryError, match="use a smaller --width or --depth"):
+        run([bright_discs()], TrainConfig(steps=3), architecture=architecture)
+    assert len(tried) < 20
+
+
+def test_other_errors_of_torch_are_not_taken_for_short_memory(monkeypatch):
+    def fail(self, batch, rate):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(training.Learner, "learn", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run([bright_discs()])
+
+
+class Wishes:
+    """Whoever wants something: counts how often it is asked, and changes its mind."""
+
+    def __init__(self, first):
+        self.now, self.asked = first, 0
+
+    def __call__(self):
+        self.asked += 1
+        return self.now
+
+
+def test_a_new_view_is_predicted_before_the_first_step_and_after_every_change():
+    example = bright_discs()
+    wishes = Wishes(Wanted((example,), View(example.image)))
+    steps = train(model_for([example]), wishes, replace(QUICK, steps=50))
+    first = next(steps)
+    assert first.step == 0 and first.view is wishes.now.view
+    assert first.preview.shape == (2, 64, 64) and first.preview.dtype == np.float32
+    np.testing.assert_allclose(first.preview.sum(0), 1, atol=1e-3)
+    while (update := next(steps)).step < 2:
+        pass
+    wishes.now = replace(wishes.now, view=View(example.image[:, :20, :30]))
+    following = [next(steps) for _ in range(3)]
+    changed = next(update for update in following if update.view is wishes.now.view)
+    assert changed.preview.shape == (2, 20, 30) and changed.step <= update.step + 1
+
+
+def test_a_preview_says_which_view_it_belongs_to_so_that_a_stale_one_can_be_dropped():
+    example = bright_discs()
+    wishes = Wishes(Wanted((example,), View(example.image)))
+    steps = train(model_for([example]), wishes, QUICK)
+    stale = next(steps)
+    wishes.now = replace(wishes.now, view=View(example.image))
+    fresh = next(update for update in steps if update.preview is not None)
+    assert stale.view is not wishes.now.view and fresh.view is wishes.now.view
+
+
+def test_the_preview_gets_better():
+    example = bright_discs()
+    previews = []
+
+    def look():
+        return Wanted((example,), View(example.image))  # a new view each time
+
+    drain(
+        train(model_for([example]), look, replace(LEARNING, steps=30)),
+        lambda update: update.preview is not None and previews.append(update.preview),
+    )
+    right = [(preview.argmax(0) + 1 == example.annotation).mean() for preview in previews]
+    assert len(previews) >= 30 and right[-1] > max(0.85, right[0])
+
+
+def test_new_examples_are_used_at_the_very_next_step(monkeypatch):
+    one, other = bright_discs(), bright_discs(seed=1)
+    other = replace(other, image=other.image + 100)
+    wishes, seen = Wishes(Wanted((one,))), []
+    real = training.Learner.learn
+
+    def learn(self, batch, rate):
+        seen.append(float(batch.images.max()))
+        if len(seen) == 2:
+            wishes.now = Wanted((other,))
+        return real(self, batch, rate)
+
+    monkeypatch.setattr(training.Learner, "learn", learn)
+    config = replace(QUICK, steps=4, augmentation=Augmentation())
+    result = drain(train(model_for([one]), wishes, config))
+    assert [largest > 50 for largest in seen] == [False, False, True, True]
+    assert result.steps == 4
+
+
+def test_only_targets_of_new_examples_are_made(monkeypatch):
+    made = []
+    real = supply.make_target
+    monkeypatch.setattr(supply, "make_target", lambda e, o: made.append(e) or real(e, o))
+    one, other = bright_discs(), bright_discs(seed=1)
+    wishes = [Wanted((one,))] * 3 + [Wanted((one, other))] * 9
+    drain(train(model_for([one]), lambda: wishes.pop(0), replace(QUICK, steps=4)))
+    assert [id(example) for example in made] == [id(one), id(other)]
+
+
+def test_weights_that_were_best_before_new_strokes_came_are_not_what_comes_back(monkeypatch):
+    """They were scored on another annotation."""
+    values = iter([0.99, 0.99, *[0.5] * 99])
+    real = training.score
+    monkeypatch.setattr(
+        training, "score", lambda *case: replace(real(*case), dice=(value := next(values), value))
+    )
+    one, other = bright_discs(), bright_discs(seed=1)
+    wishes = [Wanted((one,))] * 3 + [Wanted((one, other))] * 20
+    result = drain(train(model_for([one]), lambda: wishes.pop(0), replace(QUICK, steps=8)))
+    assert result.score.mean_dice == 0.5
+
+
+def test_a_pause_takes_no_step_but_still_shows_new_views(monkeypatch):
+    example = bright_discs()
+    wishes = Wishes(Wanted((example,), View(example.image), pause=True))
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            wishes.now = replace(wishes.now, pause=False)
+
+    monkeypatch.setattr(training, "sleep", sleep)
+    steps = train(model_for([example]), wishes, QUICK)
+    assert next(steps).preview is not None and not slept
+    assert next(steps).step == 0 and len(slept) == 3
+    assert drain(steps).steps == 3
+
+
+def test_stopping_returns_what_was_learnt_so_far():
+    example = bright_discs()
+    wishes = Wishes(Wanted((example,)))
+    steps = train(model_for([example]), wishes, TrainConfig(patch_size=32))
+    while next(steps).step < 2:
+        pass
+    wishes.now = replace(wishes.now, stop=True)
+    result = drain(steps)
+    assert result.steps >= 2 and result.score is not None and finite(result.model)
+
+
+def test_stopping_before_the_first_step_returns_the_start():
+    example = bright_discs()
+    model = model_for([example])
+    before = weights_of(model)
+    result = drain(train(model, Wanted((example,), stop=True), QUICK))
+    assert result.steps == 0 and result.score is None and same(before, weights_of(result.model))
+
+
+@pytest.mark.parametrize("examples", [(), (replace(bright_discs(), annotation=np.zeros((64, 64), int)),)])
+def test_nothing_annotated_is_refused(examples):
+    model = model_for([bright_discs()])
+    with pytest.raises(ValueError, match="no pixel is labelled: annotate"):
+        drain(train(model, Wanted(examples), QUICK))
+
+
+def test_a_value_that_is_no_class_of_the_model_is_refused():
+    example = bright_discs()
+    strange = replace(example, annotation=example.annotation + 5)
+    with pytest.raises(ValueError, match="none of the classes"):
+        drain(train(model_for([example]), Wanted((strange,)), QUICK))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("loss", "huber"),
+        ("minutes", 0),
+        ("minutes", float("nan")),
+        ("steps", -1),
+        ("batch_size", 0),
+        ("patch_size", 0),
+        ("learning_rate", float("inf")),
+        ("validation", 0.6),
+        ("validation", float("nan")),
+        ("w0", -1.0),
+        ("w0", float("inf")),
+        ("sigma", 0.0),
+        ("seed", -1),
+    ],
+)
+def test_a_config_out_of_range_is_refused_with_its_value(name, value):
+    with pytest.raises(ValueError, match=f"{name} is {value!r}: choose"):
+        TrainConfig(**{name: value})
+
+
+def test_minutes_and_steps_are_not_both_given():
+    with pytest.raises(ValueError, match="choose one of them"):
+        TrainConfig(minutes=1, steps=1)
