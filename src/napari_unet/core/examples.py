@@ -122,7 +122,7 @@ def read_examples(pairs: Sequence[tuple[Image, Image]], options: LabelOptions | 
         example for image, labels in pairs for example in _image_examples(image, labels, options, notes)
     ]
     if not examples:
-        raise ValueError("the labels are 0 everywhere: annotate at least two classes on one plane")
+        raise ValueError("no finite pixel is annotated: label at least two classes on one plane")
     axes = "ZYX"[-options.ndim :]
     spacing = first.spacing[-options.ndim :]
     classes = _classes(examples, options)
