@@ -53,8 +53,12 @@ def test_the_main_job_in_a_few_lines(tmp_path):
     )
 
     stack = np.random.default_rng(0).normal(0, 0.3, (4, 64, 64)) + np.indices((4, 64, 64))[2] // 16 % 2
-    tifffile.imwrite(tmp_path / "image.tif", stack.astype(np.float32))
-    tifffile.imwrite(tmp_path / "labels.tif", (np.indices((4, 64, 64))[2] // 16 % 2).astype(np.uint8))
+    tifffile.imwrite(tmp_path / "image.tif", stack.astype(np.float32), photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "labels.tif",
+        (np.indices((4, 64, 64))[2] // 16 % 2).astype(np.uint8),
+        photometric="minisblack",
+    )
 
     pair = (open_image(tmp_path / "image.tif"), open_labels(tmp_path / "labels.tif"))
     dataset = read_examples([pair], LabelOptions(planes=(0, 1)))

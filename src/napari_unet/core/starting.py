@@ -61,7 +61,7 @@ def new_model(
         ndim=len(dataset.axes),
         in_channels=len(dataset.channels),
         n_classes=len(dataset.classes),
-        width=architecture.width or default,
+        width=default if architecture.width is None else architecture.width,
         depth=architecture.depth,
         spacing=dataset.spacing,
     )
