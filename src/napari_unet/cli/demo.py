@@ -1,6 +1,7 @@
 """`napari-unet demo`: the main job on shipped images, with a picture and figures."""
 
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,8 @@ def demo(
     minutes: Annotated[float, typer.Option(help="How long to train.")] = 1.0,
 ) -> None:
     """Train on five shipped nuclei images, segment four of other fields, and draw what came out."""
+    begun = perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
     from napari_unet.cli.picture import draw_demo
     from napari_unet.cli.training import run_training
     from napari_unet.core import LabelOptions, TrainConfig, new_model, read_examples, save_model, segment
@@ -28,9 +31,8 @@ def demo(
     pairs = [(as_image(sample), as_image(sample, objects=True)) for sample in train_samples]
     dataset = read_examples(pairs, LabelOptions("objects"))
     typer.echo(f"training on {len(train_samples)} nuclei images for {minutes:g} min; Ctrl-C ends it early")
-    result, _ = run_training(new_model(dataset), dataset, TrainConfig(minutes=minutes))
+    result, _ = run_training(new_model(dataset), dataset, TrainConfig(minutes=minutes), begun=begun)
     predictions = [segment(result.model, as_image(sample)) for sample in test_samples]
-    out.mkdir(parents=True, exist_ok=True)
     save_model(result.model, out / "nuclei.safetensors", overwrite=True)
     draw_demo(out / "demo.png", dataset, train_samples, test_samples, predictions)
     typer.echo(score_table(test_samples, predictions))

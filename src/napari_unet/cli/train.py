@@ -1,6 +1,8 @@
 """`napari-unet train`: images and labels to a model file."""
 
+import os
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -46,6 +48,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
     """Train a network on annotated images; without --minutes or --steps, until the score settles."""
+    begun = perf_counter()
     check_output(out, overwrite)
     check_output(log, overwrite)
     from napari_unet.cli.training import run_training
@@ -63,7 +66,7 @@ def train(
     dataset = read_dataset(images, labels, options, {**opening, "channels": integers("--channels", channels)})
     model = first_model(dataset, start, Architecture(architecture, width, depth), seed, chosen_device)
     typer.echo(f"{describe_device(chosen_device)}; {describe_model(model)}")
-    result, interrupted = run_training(model, dataset, config, log)
+    result, interrupted = run_training(model, dataset, config, log, begun=begun)
     save_model(result.model, out, overwrite)
     typer.echo(f"saved {out} after {result.steps} steps in {result.seconds:.1f} s")
     if interrupted:
@@ -76,8 +79,12 @@ def check_output(path: Path | None, overwrite: bool) -> None:
         return
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists: choose another name or replace it with --overwrite")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file in it")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist: make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"the folder {path.parent} cannot be written: choose another one")
 
 
 def read_dataset(images: str, labels: str, options: "LabelOptions", opening: dict[str, Any]) -> "Dataset":

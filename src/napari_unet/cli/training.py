@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from time import perf_counter
 from types import FrameType
 from typing import Any
 
@@ -21,9 +22,12 @@ Show = Callable[[TrainUpdate], None]
 
 
 def run_training(
-    model: Model, dataset: Dataset, config: TrainConfig, log: Path | None = None
+    model: Model, dataset: Dataset, config: TrainConfig, log: Path | None = None, *, begun: float
 ) -> tuple[TrainResult, bool]:
-    """Train to the end or to the first Ctrl-C; return the result, and whether it was interrupted."""
+    """Train to the end or to the first Ctrl-C; return the result, and whether it was interrupted.
+
+    What the command has taken since `begun` (of `perf_counter`) is told when the first step can be taken.
+    """
     interrupted = False
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -36,7 +40,7 @@ def run_training(
 
     going, stopping = Wanted(dataset.examples), Wanted(dataset.examples, stop=True)
     with ExitStack() as stack:
-        shows = [stack.enter_context(progress_shown())]
+        shows = [stack.enter_context(progress_shown(begun))]
         if log is not None:
             shows.append(stack.enter_context(curve_logged(log, model)))
         with ctrl_c_handled(interrupt):
@@ -61,19 +65,22 @@ def ctrl_c_handled(handler: Callable[[int, FrameType | None], Any]) -> Iterator[
 
 
 @contextmanager
-def progress_shown() -> Iterator[Show]:
+def progress_shown(begun: float) -> Iterator[Show]:
     """Show a bar with loss, score and rate on a terminal; messages everywhere."""
     console = Console()
     columns = ("{task.description}", BarColumn(), TimeElapsedColumn(), "left", TimeRemainingColumn())
     words = [TextColumn(column) if isinstance(column, str) else column for column in columns]
     with Progress(*words, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
-        dice = ""
+        dice, ready = "", False
 
         def show(update: TrainUpdate) -> None:
-            nonlocal dice
+            nonlocal dice, ready
             if update.message:
-                bar.console.print(update.message, highlight=False)
+                bar.console.print(update.message, highlight=False, markup=False, soft_wrap=True)
+            if not ready:
+                bar.console.print(f"ready after {perf_counter() - begun:.1f} s", highlight=False)
+                ready = True
             if update.score is not None:
                 dice = f", validation Dice {update.score.mean_dice:.3f}"
             if update.step:
