@@ -11,7 +11,8 @@ from napari_unet.core.modelfile import Model
 from napari_unet.core.targets import Example, Target, TargetOptions, make_target
 from napari_unet.core.validation import split_validation
 
-DEFAULT_PATCH = {2: 256, 3: 64}
+DEFAULT_BATCH = {2: 16, 3: 4}
+DEFAULT_PATCH = {2: 128, 3: 48}
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class TrainConfig:
         One of "ce", "weighted-ce", "dice", "ce+dice", "focal".
     minutes, steps : float and int, optional
         When to end; with neither, once the validation score has settled.
-    batch_size : int
-    patch_size : int, optional
-        Side of a patch; by default 256 pixels in 2D and 64 in 3D, less for thin images.
+    batch_size, patch_size : int, optional
+        Patches of a step, and their side; by default 16 of 128 pixels in 2D and 4 of 48 in 3D, less for
+        thin images.
     learning_rate : float
     augmentation : Augmentation, optional
         By default mild for one stack and strong for several images.
@@ -45,7 +46,7 @@ class TrainConfig:
     loss: str = "ce+dice"
     minutes: float | None = None
     steps: int | None = None
-    batch_size: int = 4
+    batch_size: int | None = None
     patch_size: int | None = None
     learning_rate: float = 4e-3
     augmentation: Augmentation | None = None
@@ -86,7 +87,8 @@ class Supply:
         self._device = next(model.network.parameters()).device
         self._options = TargetOptions(model.task, model.classes, config.w0, config.sigma)
         self._targets: dict[int, tuple[Example, Target]] = {}  # by the example's id
-        self._batch_size, self._patch_size = config.batch_size, config.patch_size
+        self._batch_size = config.batch_size or DEFAULT_BATCH[model.network.config.ndim]
+        self._patch_size = config.patch_size
         self.validation: tuple[Target, ...] = ()
 
     def follow(self, examples: Sequence[Example], seed: int) -> str:
