@@ -21,17 +21,20 @@ def demo(
 ) -> None:
     """Train on five shipped nuclei images, segment four of other fields, and draw what came out."""
     begun = perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
+    if out.is_file():
+        raise FileExistsError(f"{out} is a file: name a folder with --out")
     from napari_unet.cli.picture import draw_demo
     from napari_unet.cli.training import run_training
     from napari_unet.core import LabelOptions, TrainConfig, new_model, read_examples, save_model, segment
     from napari_unet.samples import nuclei
 
+    config = TrainConfig(minutes=minutes)
+    out.mkdir(parents=True, exist_ok=True)
     train_samples, test_samples = nuclei()
     pairs = [(as_image(sample), as_image(sample, objects=True)) for sample in train_samples]
     dataset = read_examples(pairs, LabelOptions("objects"))
     typer.echo(f"training on {len(train_samples)} nuclei images for {minutes:g} min; Ctrl-C ends it early")
-    result, _ = run_training(new_model(dataset), dataset, TrainConfig(minutes=minutes), begun=begun)
+    result, _ = run_training(new_model(dataset), dataset, config, begun=begun)
     predictions = [segment(result.model, as_image(sample)) for sample in test_samples]
     save_model(result.model, out / "nuclei.safetensors", overwrite=True)
     draw_demo(out / "demo.png", dataset, train_samples, test_samples, predictions)
