@@ -1,5 +1,7 @@
 """Intensities: robust statistics measured once, and what the network gets to see."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from napari_unet.core.normalise import (
     CLIP,
     Intensity,
+    choose_method,
     count_nonfinite,
     measure_intensity,
     normalise,
@@ -113,3 +116,22 @@ def test_other_channels_than_measured_are_an_error():
 def test_an_empty_range_is_an_error():
     with pytest.raises(ValueError, match="low has to be"):
         Intensity((1.0,), (1.0,))
+
+
+def test_dim_structures_are_lifted_in_mostly_dark_images_only():
+    dark = np.full((1, 100, 100), 10.0)
+    dark[:, :3], dark[:, 3:6] = 200.0, 30.0
+    grey = np.linspace(0, 1, 10_000).reshape(1, 100, 100)
+    assert choose_method([measure(dark)]) == "percentile-asinh"
+    assert choose_method([measure(grey)]) == "percentile"
+    linear = measure(dark)
+    compressed = replace(linear, method="percentile-asinh")
+    assert normalise(dark, linear)[0, 4, 0] < -0.7
+    assert normalise(dark, compressed)[0, 4, 0] > -0.4
+    for each in (linear, compressed):  # the ends of the range stay where they are
+        assert np.ptp(normalise(dark, each)) == pytest.approx(2, abs=1e-5)
+
+
+def test_an_unknown_way_to_normalise_is_refused():
+    with pytest.raises(ValueError, match=r"'zscore': choose one of percentile, percentile-asinh"):
+        Intensity((0.0,), (1.0,), method="zscore")

@@ -1,5 +1,7 @@
 """Models to start from: fresh ones, and those that keep what another has learnt."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ def dataset(values=(0, 1), axes="YX", spacing=None, n_channels=1):
     spacing = spacing or (1.0,) * len(axes)
     shape = (8,) * len(axes)
     one = Example(np.zeros((n_channels, *shape), np.float32), np.ones(shape, int), spacing, "here")
-    return Dataset((one,), "classes", classes, axes, spacing, "pixel", ("",) * n_channels, ())
+    return Dataset((one,), "classes", classes, axes, spacing, "pixel", ("",) * n_channels, "percentile", ())
 
 
 def weights_of(model):
@@ -98,3 +100,10 @@ def test_another_number_of_channels_starts_the_first_layer_anew_and_says_so():
 def test_planes_cannot_start_from_volumes():
     with pytest.raises(ValueError, match="is for ZYX images: use --ndim 3"):
         fine_tune(dataset(), new_model(dataset(axes="ZYX"), TINY))
+
+
+def test_examples_normalised_in_another_way_cannot_be_trained_further():
+    start = new_model(dataset((0, 1), "YX", (1.0, 1.0), 1), Architecture("unet", 2, 1))
+    other = replace(dataset((0, 1), "YX", (1.0, 1.0), 1), normalisation="percentile-asinh")
+    with pytest.raises(ValueError, match="read them with normalisation='percentile'"):
+        fine_tune(other, start)

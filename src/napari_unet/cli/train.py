@@ -12,7 +12,6 @@ from napari_unet.cli.arguments import floats, integers
 if TYPE_CHECKING:
     from napari_unet.core.examples import Dataset, LabelOptions
     from napari_unet.core.modelfile import Model
-    from napari_unet.core.starting import Architecture
 
 ArchitectureName = Literal["unet", "paper", "fcn32s", "fcn16s", "fcn8s", "deconvnet"]
 LossName = Literal["ce", "weighted-ce", "dice", "ce+dice", "focal"]
@@ -54,17 +53,26 @@ def train(
     from napari_unet.cli.training import run_training
     from napari_unet.core.devices import choose_device, describe_device
     from napari_unet.core.examples import LabelOptions
-    from napari_unet.core.modelfile import save_model
-    from napari_unet.core.starting import Architecture
+    from napari_unet.core.modelfile import load_model, save_model
+    from napari_unet.core.starting import Architecture, new_model
     from napari_unet.core.supply import TrainConfig
 
     config = TrainConfig(loss=loss, minutes=minutes, steps=steps, validation=validation, seed=seed)
     planes = integers("--slices", slices)
     options = LabelOptions(task, unlabelled, integers("--complete", complete) or (), planes, ndim)
     chosen_device = choose_device(device)
-    opening = {"axes": axes, "spacing": floats("--spacing", spacing)}
-    dataset = read_dataset(images, labels, options, {**opening, "channels": integers("--channels", channels)})
-    model = first_model(dataset, start, Architecture(architecture, width, depth), seed, chosen_device)
+    opening = {
+        "axes": axes,
+        "spacing": floats("--spacing", spacing),
+        "channels": integers("--channels", channels),
+    }
+    first = None if start is None else load_model(start, chosen_device)
+    normalisation = None if first is None else first.normalisation
+    dataset = read_dataset(images, labels, options, opening, normalisation)
+    if first is None:
+        model = new_model(dataset, Architecture(architecture, width, depth), seed=seed, device=chosen_device)
+    else:
+        model = continue_model(dataset, first, start, seed)
     typer.echo(f"{describe_device(chosen_device)}; {describe_model(model)}")
     result, interrupted = run_training(model, dataset, config, log, begun=begun)
     save_model(result.model, out, overwrite)
@@ -87,7 +95,13 @@ def check_output(path: Path | None, overwrite: bool) -> None:
         raise PermissionError(f"the folder {path.parent} cannot be written: choose another one")
 
 
-def read_dataset(images: str, labels: str, options: "LabelOptions", opening: dict[str, Any]) -> "Dataset":
+def read_dataset(
+    images: str,
+    labels: str,
+    options: "LabelOptions",
+    opening: dict[str, Any],
+    normalisation: str | None = None,
+) -> "Dataset":
     """Pair the files, read what is annotated, and say what was handled."""
     from napari_unet.core.examples import read_examples
     from napari_unet.core.io import find_images, open_image, open_labels, pair_files
@@ -95,7 +109,9 @@ def read_dataset(images: str, labels: str, options: "LabelOptions", opening: dic
     pairs = pair_files(find_images(images), find_images(labels))
     label_axes = (opening["axes"] or "").replace("C", "") or None
     dataset = read_examples(
-        [(open_image(image, **opening), open_labels(mask, axes=label_axes)) for image, mask in pairs], options
+        [(open_image(image, **opening), open_labels(mask, axes=label_axes)) for image, mask in pairs],
+        options,
+        normalisation=normalisation,
     )
     for note in dataset.notes:
         typer.echo(note)
@@ -106,17 +122,12 @@ def read_dataset(images: str, labels: str, options: "LabelOptions", opening: dic
     return dataset
 
 
-def first_model(
-    dataset: "Dataset", start: Path | None, architecture: "Architecture", seed: int, device: Any
-) -> "Model":
-    """Build the model to train: a new one, or one that keeps what fits of another."""
-    from napari_unet.core.modelfile import load_model
-    from napari_unet.core.starting import fine_tune, new_model
+def continue_model(dataset: "Dataset", first: "Model", path: Path | None, seed: int) -> "Model":
+    """Build a model that keeps what fits of another, and say what does not."""
+    from napari_unet.core.starting import fine_tune
 
-    if start is None:
-        return new_model(dataset, architecture, seed=seed, device=device)
-    model, anew = fine_tune(dataset, load_model(start, device), seed=seed)
-    typer.echo(f"starting from {start}" + (f"; these layers start anew: {', '.join(anew)}" if anew else ""))
+    model, anew = fine_tune(dataset, first, seed=seed)
+    typer.echo(f"starting from {path}" + (f"; these layers start anew: {', '.join(anew)}" if anew else ""))
     return model
 
 

@@ -68,7 +68,7 @@ class Augmentation:
 
 ONE_STACK = Augmentation(brightness=0.1, contrast=0.1, gamma=0.1)
 """For slices of one stack, which look alike."""
-MANY_IMAGES = Augmentation(rotation=180, scale=0.2, elastic=2.0, brightness=0.15, contrast=0.1, gamma=0.1)
+MANY_IMAGES = Augmentation(rotation=180, scale=0.35, elastic=2.0, brightness=0.15, contrast=0.2, gamma=0.2)
 """For images that differ in size, contrast and focus."""
 
 

@@ -1,14 +1,14 @@
 """Images and their labels, from files or arrays, to examples that can be trained on."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io import Image, read_labels
-from napari_unet.core.normalise import Intensity, measure_intensity, normalise
+from napari_unet.core.normalise import Intensity, choose_method, measure_intensity, normalise
 from napari_unet.core.targets import OBJECT_CLASSES, Annotation, ClassLabel, Example, Task, annotated_classes
 
 Unlabelled = Literal["background", "ignore"]
@@ -72,6 +72,8 @@ class Dataset:
     unit : str
     channels : tuple of str
         Names of the image's channels.
+    normalisation : {"percentile", "percentile-asinh"}
+        How the intensities of the examples were brought to a common scale.
     notes : tuple of str
         What was handled and should be said, a sentence each.
     """
@@ -83,10 +85,16 @@ class Dataset:
     spacing: tuple[float, ...]
     unit: str
     channels: tuple[str, ...]
+    normalisation: str
     notes: tuple[str, ...]
 
 
-def read_examples(pairs: Sequence[tuple[Image, Image]], options: LabelOptions | None = None) -> Dataset:
+def read_examples(
+    pairs: Sequence[tuple[Image, Image]],
+    options: LabelOptions | None = None,
+    *,
+    normalisation: str | None = None,
+) -> Dataset:
     """Read the annotated planes or volumes of images.
 
     Parameters
@@ -94,6 +102,8 @@ def read_examples(pairs: Sequence[tuple[Image, Image]], options: LabelOptions | 
     pairs : sequence of (Image, Image)
         Each image with its labels, of equal spatial shape.
     options : LabelOptions, optional
+    normalisation : {"percentile", "percentile-asinh"}, optional
+        That of the model to start from; by default what suits the images.
 
     Returns
     -------
@@ -111,15 +121,21 @@ def read_examples(pairs: Sequence[tuple[Image, Image]], options: LabelOptions | 
     >>> image = Image(values, "YX", (1.0, 1.0), "pixel", ("",), "ramp")
     >>> labels = Image(np.uint8(values > 30), "YX", (1.0, 1.0), "pixel", ("",), "mask")
     >>> dataset = read_examples([(image, labels)])
-    >>> dataset.classes[1].output_value, dataset.examples[0].annotation.max()
+    >>> dataset.classes[1].output_value, int(dataset.examples[0].annotation.max())
     (1, 2)
     """
     options = options or LabelOptions()
     first = pairs[0][0]
     _check_alike([image for image, _ in pairs], options.ndim)
+    for image, labels in pairs:
+        _check_pair(image, labels, options)
+    measured = [image_intensity(image) for image, _ in pairs]
+    method = normalisation or choose_method(measured)
     notes: list[str] = []
     examples = [
-        example for image, labels in pairs for example in _image_examples(image, labels, options, notes)
+        example
+        for (image, labels), intensity in zip(pairs, measured, strict=True)
+        for example in _image_examples(image, labels, options, replace(intensity, method=method), notes)
     ]
     if not examples:
         raise ValueError("no finite pixel is annotated: label at least two classes on one plane")
@@ -127,7 +143,9 @@ def read_examples(pairs: Sequence[tuple[Image, Image]], options: LabelOptions | 
     spacing = first.spacing[-options.ndim :]
     classes = _classes(examples, options)
     unit, channels = first.unit, first.channels
-    return Dataset(tuple(examples), options.task, classes, axes, spacing, unit, channels, tuple(notes))
+    return Dataset(
+        tuple(examples), options.task, classes, axes, spacing, unit, channels, method, tuple(notes)
+    )
 
 
 def image_intensity(image: Image) -> Intensity:
@@ -184,23 +202,15 @@ def annotation_of(labels: Annotation, options: LabelOptions, *, complete: bool =
 
 
 def _image_examples(
-    image: Image, labels: Image, options: LabelOptions, notes: list[str]
+    image: Image, labels: Image, options: LabelOptions, intensity: Intensity, notes: list[str]
 ) -> Iterator[Example]:
     """Examples of one image: its annotated planes, or its volumes with the other planes unlabelled."""
-    if labels.spatial_shape != image.spatial_shape or labels.n_timepoints != image.n_timepoints:
-        raise ValueError(
-            f"labels {labels.name} are {_shape(labels)} but image {image.name} is {_shape(image)}: "
-            "give labels of the same shape"
-        )
-    n_planes = image.spatial_shape[0] if image.spatial_axes == "ZYX" else 1
-    _check_planes((*(options.planes or ()), *options.complete), n_planes, image.name)
-    intensity = image_intensity(image)
     for t in range(image.n_timepoints):
         annotation = _stack_annotation(read_labels(labels, t=t), options, image.name, notes)
         if options.ndim == 3:
             yield from _example(image, annotation, (slice(None),) * 3, intensity, t, notes)
             continue
-        for z in range(n_planes):
+        for z in range(_n_planes(image)):
             plane = (slice(z, z + 1),) if image.spatial_axes == "ZYX" else ()
             yield from _example(image, annotation, (*plane, slice(None), slice(None)), intensity, t, notes)
 
@@ -268,10 +278,20 @@ def _check_alike(images: Sequence[Image], ndim: int) -> None:
             raise ValueError(f"{image.name} has the axes {image.axes} and no Z: use --ndim 2")
 
 
-def _check_planes(planes: Sequence[int], n_planes: int, name: str) -> None:
-    wrong = [z for z in planes if not 0 <= z < n_planes]
+def _check_pair(image: Image, labels: Image, options: LabelOptions) -> None:
+    if labels.spatial_shape != image.spatial_shape or labels.n_timepoints != image.n_timepoints:
+        raise ValueError(
+            f"labels {labels.name} are {_shape(labels)} but image {image.name} is {_shape(image)}: "
+            "give labels of the same shape"
+        )
+    n_planes = _n_planes(image)
+    wrong = [z for z in (*(options.planes or ()), *options.complete) if not 0 <= z < n_planes]
     if wrong:
-        raise ValueError(f"{name} has no plane {wrong[0]}: choose planes from 0 to {n_planes - 1}")
+        raise ValueError(f"{image.name} has no plane {wrong[0]}: choose planes from 0 to {n_planes - 1}")
+
+
+def _n_planes(image: Image) -> int:
+    return image.spatial_shape[0] if image.spatial_axes == "ZYX" else 1
 
 
 def _shape(image: Image) -> str:

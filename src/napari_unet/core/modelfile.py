@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 
 from napari_unet.core.networks import ARCHITECTURES, Network, build_network
 from napari_unet.core.networks.unet import UNetConfig
+from napari_unet.core.normalise import METHODS
 from napari_unet.core.targets import ClassLabel, Task
 
 FORMAT = "napari-unet-model"
@@ -50,7 +51,7 @@ class Model:
         Unit of `spacing`.
     channels : tuple of str
         Names of the image's channels, "" where unknown.
-    normalisation : {"percentile"}
+    normalisation : {"percentile", "percentile-asinh"}
         How intensities are brought to a common scale.
     training : mapping of str to JSON
         How it was trained: finite numbers, strings, lists and mappings.
@@ -84,7 +85,7 @@ class Model:
             "axes": len(self.axes) == config.ndim and self.axes in ("YX", "ZYX"),
             "spacing": len(self.spacing) == config.ndim and all(map(_is_size, self.spacing)),
             "channels": len(self.channels) == config.in_channels,
-            "normalisation": self.normalisation == "percentile",
+            "normalisation": self.normalisation in METHODS,
         }
         for name, good in fits.items():
             if not good:

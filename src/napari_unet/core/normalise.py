@@ -15,6 +15,11 @@ N_CHUNKS = 64
 CHUNK_SIDE = 128
 PERCENTILES = (1.0, 99.8)
 CLIP = (-3.0, 5.0)
+METHODS = ("percentile", "percentile-asinh")
+BEND = 0.1
+"""Share of the range up to which the inverse hyperbolic sine is about linear; it is logarithmic above."""
+DARK = 0.2
+"""Images whose median lies below this share of the range are mostly dark, as fluorescence is."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +30,27 @@ class Intensity:
     ----------
     low, high : tuple of float
         Finite; ``high`` is above ``low``.
+    median : tuple of float
+        One per channel where it has been measured.
+    method : {"percentile", "percentile-asinh"}
+        Whether what lies between is linear, or compressed so that dim structures show beside bright ones.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    median: tuple[float, ...] = ()
+    method: str = METHODS[0]
 
     def __post_init__(self) -> None:
         pairs = list(zip(self.low, self.high, strict=True))
         if not pairs or not all(np.isfinite(pair).all() and pair[0] < pair[1] for pair in pairs):
             raise ValueError(f"intensities {pairs} are no ranges: low has to be finite and below high")
+        if self.method not in METHODS:
+            raise ValueError(f"normalisation is {self.method!r}: choose one of {', '.join(METHODS)}")
 
 
 def measure_intensity(read: Read, shape: Sequence[int]) -> Intensity:
-    """Measure robust lowest and highest intensities from at most 64 chunks.
+    """Measure robust lowest, highest and median intensities from at most 64 chunks.
 
     Small images are read whole; of others, chunks of at most 128x128 pixels at fixed, seeded positions that
     spread evenly along every axis.
@@ -52,19 +65,45 @@ def measure_intensity(read: Read, shape: Sequence[int]) -> Intensity:
     Returns
     -------
     Intensity
-        The 1 and 99.8 percentiles of each channel's finite pixels; a constant channel gets a harmless range.
+        The 1 and 99.8 percentiles and the median of each channel's finite pixels; a constant channel gets a
+        harmless range.
 
     Examples
     --------
     >>> image = np.arange(101.0).reshape(1, 1, 101)
     >>> measure_intensity(lambda region: image[:, *region], (1, 101))
-    Intensity(low=(1.0,), high=(99.8,))
+    Intensity(low=(1.0,), high=(99.8,), median=(50.0,), method='percentile')
     """
     chunks = [read(region) for region in sample_regions(shape, (CHUNK_SIDE, CHUNK_SIDE), N_CHUNKS)]
     channels = zip(*chunks, strict=True)
     ranges = [_range(np.concatenate([chunk.ravel() for chunk in channel])) for channel in channels]
-    low, high = zip(*ranges, strict=True)
-    return Intensity(low, high)
+    low, high, median = zip(*ranges, strict=True)
+    return Intensity(low, high, median)
+
+
+def choose_method(intensities: Sequence[Intensity]) -> str:
+    """Choose how the images of a dataset are normalised: compressed where they are mostly dark.
+
+    Parameters
+    ----------
+    intensities : sequence of Intensity
+        Of each image, measured.
+
+    Returns
+    -------
+    {"percentile", "percentile-asinh"}
+
+    Examples
+    --------
+    >>> choose_method([Intensity((0.0,), (100.0,), (3.0,))])
+    'percentile-asinh'
+    """
+    shares = [
+        (median - low) / (high - low)
+        for each in intensities
+        for low, high, median in zip(each.low, each.high, each.median, strict=True)
+    ]
+    return METHODS[int(np.mean(shares) < DARK)]
 
 
 def sample_regions(shape: Sequence[int], chunk_shape: Sequence[int], n_chunks: int) -> list[Region]:
@@ -107,6 +146,9 @@ def sample_regions(shape: Sequence[int], chunk_shape: Sequence[int], n_chunks: i
 def normalise(array: NDArray[Any], intensity: Intensity) -> NDArray[np.float32]:
     """Map each channel's low to -1 and its high to +1, and clip mildly to [-3, 5].
 
+    What lies between is linear or, by the method "percentile-asinh", an inverse hyperbolic sine as
+    astronomers use it [1]_.
+
     Parameters
     ----------
     array : ndarray (C, …)
@@ -124,6 +166,10 @@ def normalise(array: NDArray[Any], intensity: Intensity) -> NDArray[np.float32]:
     ValueError
         If the number of channels differs.
 
+    References
+    ----------
+    .. [1] Lupton, Gunn, Szalay, A Modified Magnitude System that Produces Well-Behaved Magnitudes, 1999.
+
     Examples
     --------
     >>> normalise(np.array([[10, 20, 30]], np.uint8), Intensity((10.0,), (30.0,)))
@@ -139,6 +185,8 @@ def normalise(array: NDArray[Any], intensity: Intensity) -> NDArray[np.float32]:
             values[~np.isfinite(values)] = 0
             values -= (low + high) / 2
             values *= 2 / (high - low)
+            if intensity.method == "percentile-asinh":
+                values = np.arcsinh((values + 1) / (2 * BEND)) * (2 / np.arcsinh(1 / BEND)) - 1
             np.clip(values, *CLIP, out=result, casting="same_kind")
     return out
 
@@ -156,13 +204,13 @@ def count_nonfinite(array: NDArray[Any]) -> int:
     return int(array.size - np.count_nonzero(np.isfinite(array)))
 
 
-def _range(pixels: NDArray[Any]) -> tuple[float, float]:
+def _range(pixels: NDArray[Any]) -> tuple[float, float, float]:
     values = pixels[np.isfinite(pixels)]
     if not values.size:
-        return 0.0, 1.0
+        return 0.0, 1.0, 0.0
     values = values.astype(np.float64)
-    low, high = np.percentile(values, PERCENTILES)
+    low, median, high = np.percentile(values, (PERCENTILES[0], 50, PERCENTILES[1]))
     if low == high:  # less than 0.2 % of the pixels differ: then these matter
         low, high = values.min(), values.max()
     constant = high - low <= 1e-30
-    return float(low), float(low + max(1, abs(low)) if constant else high)
+    return float(low), float(low + max(1, abs(low)) if constant else high), float(median)

@@ -1,7 +1,7 @@
 """Segment an image or a stack of any size, a tile at a time: read, normalise, predict, crop, write."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from os import PathLike
@@ -160,11 +160,8 @@ def segment_stack(
         channels=names,
         overwrite=overwrite,
     )
-    device = choose_device(config.device)
     with output:
-        result = yield from _segment(
-            Predictor(model.network, device, config.precision), layout, config, output
-        )
+        result = yield from _segment(plan_stack(model, image, config), layout, output)
     return result
 
 
@@ -217,17 +214,17 @@ def segment(
         image = make_image(image, "ZYX"[-image.ndim :], {}, "pixel", (), "the array")
     config = SegmentConfig(kind, halo, tile, device, precision)
     layout = _layout(model, image, config)
-    predictor = Predictor(model.network, choose_device(config.device), config.precision)
     sink = ArraySink(np.zeros(layout.shape, layout.dtype))
-    for _ in _segment(predictor, layout, config, sink):
+    for _ in _segment(plan_stack(model, image, config), layout, sink):
         pass
     return sink.array
 
 
-def plan_stack(predictor: Predictor, image: Image, config: SegmentConfig) -> StackPlan:
+def plan_stack(model: Model, image: Image, config: SegmentConfig) -> StackPlan:
     """Decide what holds for the whole stack; every worker and every resumed run has to use the same."""
     shape = (image.n_timepoints, *image.spatial_shape)
-    intensity = image_intensity(image)
+    predictor = Predictor(model.network, choose_device(config.device), config.precision)
+    intensity = replace(image_intensity(image), method=model.normalisation)
 
     def read(region: Region) -> NDArray[np.float32]:
         block = _read(image, region)
@@ -253,12 +250,8 @@ def _layout(model: Model, image: Image, config: SegmentConfig) -> ResultLayout:
     return ResultLayout(image, kind, model.classes, len(model.axes))
 
 
-def _segment(
-    predictor: Predictor, layout: ResultLayout, config: SegmentConfig, sink: Sink
-) -> Generator[StackUpdate, None, StackResult]:
-    image = layout.image
-    plan = plan_stack(predictor, image, config)
-    grid = plan.grid
+def _segment(plan: StackPlan, layout: ResultLayout, sink: Sink) -> Generator[StackUpdate, None, StackResult]:
+    image, grid = layout.image, plan.grid
     outers = list(np.ndindex(layout.outer_shape))
     n_tiles, n_voxels = len(outers) * len(grid), len(outers) * prod(grid.shape)
     n_done = n_voxels_done = n_nonfinite = n_objects = 0
@@ -267,7 +260,7 @@ def _segment(
         foreground = np.zeros(grid.shape if layout.kind == "objects" else (), bool)
         for tile in grid:
             block = read_mirrored(partial(_read_inner, image, outer), tile.read, grid.shape)
-            result = layout.encode(predictor.predict_tile(normalise(block, plan.intensity), tile.crop))
+            result = layout.encode(plan.predictor.predict_tile(normalise(block, plan.intensity), tile.crop))
             if layout.kind == "objects":
                 foreground[tile.write] = result
             else:

@@ -11,8 +11,10 @@ from napari_unet.core.modelfile import Model
 from napari_unet.core.networks import build_network, network_config
 from napari_unet.core.targets import ClassLabel
 
-WIDTHS = {"cpu": 16, "mps": 32, "cuda": 32}
-"""Default width of the U-Net on each kind of device: what learns most in the first minute."""
+DEFAULT_SIZE = {"cpu": (16, 3), "mps": (32, 4), "cuda": (32, 4)}
+"""Width and depth of the U-Net on each kind of device: what learns most in the first minute or two."""
+LEAST_CELLS = 4
+"""The bottom level sees at least so many pixels along the longest axis of the examples."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def new_model(
     dataset : Dataset
         Decides on channels, classes, axes and spacing.
     architecture : Architecture, optional
-        The U-Net by default, as wide as suits the device.
+        The U-Net by default, as wide and deep as suits the device and the images.
     seed : int
         Of the random weights.
     device : torch.device, optional
@@ -55,14 +57,14 @@ def new_model(
     """
     architecture = architecture or Architecture()
     device = device or torch.device("cpu")
-    default = WIDTHS[device.type] if architecture.name == "unet" else None
+    width, depth = default_size(dataset, device) if architecture.name == "unet" else (None, None)
     config = network_config(
         architecture.name,
         ndim=len(dataset.axes),
         in_channels=len(dataset.channels),
         n_classes=len(dataset.classes),
-        width=default if architecture.width is None else architecture.width,
-        depth=architecture.depth,
+        width=width if architecture.width is None else architecture.width,
+        depth=depth if architecture.depth is None else architecture.depth,
         spacing=dataset.spacing,
     )
     with torch.random.fork_rng(devices=[]):
@@ -77,10 +79,30 @@ def new_model(
         dataset.spacing,
         dataset.unit,
         dataset.channels,
-        "percentile",
+        dataset.normalisation,
         {},
         __version__,
     )
+
+
+def default_size(dataset: Dataset, device: torch.device) -> tuple[int, int]:
+    """Return the width and depth of a U-Net that suits a device, less deep for small images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_unet.core.targets import Example, annotated_classes
+    >>> small = Example(np.zeros((1, 20, 20), np.float32), np.ones((20, 20), int), (1.0, 1.0))
+    >>> classes = annotated_classes([1, 2], dense=False)
+    >>> dataset = Dataset((small,), "classes", classes, "YX", (1, 1), "pixel", ("",), "percentile", ())
+    >>> default_size(dataset, torch.device("cpu"))
+    (16, 2)
+    """
+    width, depth = DEFAULT_SIZE[device.type]
+    longest = max(max(example.annotation.shape) for example in dataset.examples)
+    while depth > 1 and longest < LEAST_CELLS * 2**depth:
+        depth -= 1
+    return width, depth
 
 
 def fine_tune(dataset: Dataset, start: Model, *, seed: int = 0) -> tuple[Model, tuple[str, ...]]:
@@ -106,8 +128,13 @@ def fine_tune(dataset: Dataset, start: Model, *, seed: int = 0) -> tuple[Model, 
     Raises
     ------
     ValueError
-        If one is for planes and the other for volumes.
+        If one is for planes and the other for volumes, or their intensities are normalised in two ways.
     """
+    if start.normalisation != dataset.normalisation:
+        raise ValueError(
+            f"the examples are normalised by {dataset.normalisation!r} and the model to start from by "
+            f"{start.normalisation!r}: read them with normalisation={start.normalisation!r}"
+        )
     if start.axes != dataset.axes:
         raise ValueError(f"the model to start from is for {start.axes} images: use --ndim {len(start.axes)}")
     config = start.network.config
