@@ -19,7 +19,7 @@ from napari_unet.core.training import TrainConfig, View, Wanted, drain, train
 
 CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "bright"))
 QUICK = TrainConfig(steps=3, patch_size=32, batch_size=2)
-LEARNING = TrainConfig(steps=40, patch_size=32, learning_rate=0.05)
+LEARNING = TrainConfig(steps=40, patch_size=32, batch_size=4, learning_rate=0.05)
 
 
 def bright_discs(shape=(64, 64), seed=0, source="here"):
@@ -36,7 +36,17 @@ def bright_discs(shape=(64, 64), seed=0, source="here"):
 def model_for(examples, architecture=None, seed=0, classes=CLASSES, task="classes"):
     first = examples[0]
     axes = "ZYX"[-first.annotation.ndim :]
-    data = Dataset(tuple(examples), task, classes, axes, first.spacing, "pixel", ("",) * len(first.image), ())
+    data = Dataset(
+        tuple(examples),
+        task,
+        classes,
+        axes,
+        first.spacing,
+        "pixel",
+        ("",) * len(first.image),
+        "percentile",
+        (),
+    )
     return new_model(data, architecture or Architecture(width=4, depth=2), seed=seed)
 
 
