@@ -68,12 +68,12 @@ def test_a_stack_becomes_a_model_and_what_was_done_is_said(files, tmp_path, caps
     assert not said.err  # no progress bar without a terminal
 
 
-def test_what_comes_before_the_first_step_is_short_on_small_data(files, tmp_path):
+def test_what_comes_before_the_first_step_is_short_on_small_data_and_told(files, tmp_path):
     """In a process of its own, whose imports count."""
     command = [*RUN, *map(str, files), "--out", str(tmp_path / "model.safetensors"), *TINY]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds = float(re.search(r"ready after ([\d.]+) s", done.stdout)[1])
-    assert 0 < seconds < (5 if os.getloadavg()[0] < 1 else 30)  # a busy machine is slow
+    assert 0 < seconds < 20  # 2 where nothing else runs
 
 
 def test_width_and_depth_have_defaults_that_are_printed(files, tmp_path, capsys):
