@@ -207,3 +207,10 @@ def test_ctrl_c_saves_the_best_model_so_far_names_it_and_exits_with_130(files, t
     model = load_model(out)
     assert model.training["steps"] > 0
     assert all(torch.isfinite(value).all() for value in model.network.state_dict().values())
+
+
+def test_a_width_that_the_model_to_start_from_does_not_have_is_refused(files, tmp_path, capsys):
+    first = tmp_path / "first.safetensors"
+    assert run(*files, "--out", first, *TINY) == 0
+    assert run(*files, "--out", tmp_path / "second.safetensors", "--start", first, "--width", "7") == 2
+    assert "--width is 7 but the model to start from has" in capsys.readouterr().err

@@ -235,3 +235,12 @@ def test_an_annotation_is_a_copy():
     labels = np.array([1, 2])
     annotation_of(labels, LabelOptions(unlabelled=SPARSE))[0] = 9
     assert labels.tolist() == [1, 2]
+
+
+def test_a_time_point_without_labels_is_unlabelled_too():
+    pixels = np.random.default_rng(0).random((3, 16, 16))
+    values = np.zeros((3, 16, 16), np.uint8)
+    values[1, :8] = 1
+    image = Image(pixels, "TYX", (1.0, 1.0), "pixel", ("",), "movie")
+    labels = Image(values, "TYX", (1.0, 1.0), "pixel", ("",), "labels")
+    assert len(read_examples([(image, labels)]).examples) == 1

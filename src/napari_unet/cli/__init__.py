@@ -40,6 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; bad input is one sentence and exit code 2, anything else that fails is a bug."""
     try:
         app(arguments)
-    except (OSError, ValueError, TypeError, MemoryError) as error:
+    except (OSError, ValueError, MemoryError) as error:
         typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
         raise SystemExit(2) from None

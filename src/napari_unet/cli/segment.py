@@ -76,7 +76,7 @@ class Job:
         """Segment one of many images; an image that cannot be is reported, and the rest go on."""
         try:
             typer.echo(self.run([path], output))
-        except (OSError, ValueError, TypeError, MemoryError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             typer.secho(f"Error: {path}: {error}", fg=typer.colors.RED, err=True)
             return False
         return True

@@ -72,6 +72,7 @@ def train(
     if first is None:
         model = new_model(dataset, Architecture(architecture, width, depth), seed=seed, device=chosen_device)
     else:
+        check_size(first, width, depth)
         model = continue_model(dataset, first, start, seed)
     typer.echo(f"{describe_device(chosen_device)}; {describe_model(model)}")
     result, interrupted = run_training(model, dataset, config, log, begun=begun)
@@ -120,6 +121,14 @@ def read_dataset(
         f"of {len(pairs)} images; classes {', '.join(str(label.output_value) for label in dataset.classes)}"
     )
     return dataset
+
+
+def check_size(first: "Model", width: int | None, depth: int | None) -> None:
+    """Refuse a width or depth that is not that of the model to start from."""
+    config = first.network.config
+    for option, wanted, present in (("--width", width, config.width), ("--depth", depth, config.depth)):
+        if wanted not in (None, present):
+            raise ValueError(f"{option} is {wanted} but the model to start from has {present}: leave it out")
 
 
 def continue_model(dataset: "Dataset", first: "Model", path: Path | None, seed: int) -> "Model":

@@ -3,7 +3,7 @@
 import csv
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from types import FrameType
@@ -118,7 +118,8 @@ def curve_logged(path: Path, model: Model) -> Iterator[Show]:
             cells = [
                 "" if number is None else f"{number:.6g}" for number in (*numbers, *score.dice, *score.iou)
             ]
-            writer.writerow([update.step, *cells])
-            file.flush()
+            with suppress(OSError):  # a full disk must not cost the training
+                writer.writerow([update.step, *cells])
+                file.flush()
 
         yield show

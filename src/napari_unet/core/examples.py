@@ -205,56 +205,49 @@ def _image_examples(
     image: Image, labels: Image, options: LabelOptions, intensity: Intensity, notes: list[str]
 ) -> Iterator[Example]:
     """Examples of one image: its annotated planes, or its volumes with the other planes unlabelled."""
+    n_nonfinite = 0
     for t in range(image.n_timepoints):
-        annotation = _stack_annotation(read_labels(labels, t=t), options, image.name, notes)
-        if options.ndim == 3:
-            yield from _example(image, annotation, (slice(None),) * 3, intensity, t, notes)
-            continue
-        for z in range(_n_planes(image)):
-            plane = (slice(z, z + 1),) if image.spatial_axes == "ZYX" else ()
-            yield from _example(image, annotation, (*plane, slice(None), slice(None)), intensity, t, notes)
+        annotation = _annotation(image.name, labels, t, options, notes)
+        for region in _regions(image, options.ndim):
+            if not annotation[region].any():
+                continue
+            pixels = image.read(region, t=t)
+            finite = np.isfinite(pixels).all(axis=0)
+            n_nonfinite += int(np.count_nonzero(~finite))
+            part = np.where(finite, annotation[region], 0)
+            if part.any():
+                shape = part.shape[-options.ndim :]  # one plane of a stack loses its Z
+                normalised = normalise(pixels, intensity).reshape(-1, *shape)
+                yield Example(normalised, part.reshape(shape), image.spacing[-options.ndim :], image.name)
+    if n_nonfinite:
+        notes.append(f"{image.name}: {n_nonfinite} pixels are not finite and count as unlabelled")
 
 
-def _stack_annotation(labels: Annotation, options: LabelOptions, name: str, notes: list[str]) -> Annotation:
+def _regions(image: Image, ndim: int) -> Iterator[tuple[slice, ...]]:
+    """Each plane that a 2D network sees by itself, or the whole volume."""
+    whole = tuple(slice(0, size) for size in image.spatial_shape)
+    if ndim == len(whole):
+        yield whole
+        return
+    for z in range(_n_planes(image)):
+        yield (slice(z, z + 1), *whole[1:])
+
+
+def _annotation(name: str, labels: Image, t: int, options: LabelOptions, notes: list[str]) -> Annotation:
     """Annotation of all planes; those that are not wanted or hold no label are unlabelled."""
-    planes = labels.reshape(-1, *labels.shape[-2:])
+    values = read_labels(labels, t=t)
+    planes = values.reshape(-1, *values.shape[-2:])
     annotation = np.zeros(planes.shape, np.int64)
     wanted = range(len(planes)) if options.planes is None else sorted(set(options.planes))
-    empty = [z for z in wanted if len(planes) > 1 and not planes[z].any() and z not in options.complete]
+    alone = len(planes) == labels.n_timepoints == 1
+    empty = [z for z in wanted if not alone and not planes[z].any() and z not in options.complete]
     for z in wanted:
         if z not in empty:
             annotation[z] = annotation_of(planes[z], options, complete=z in options.complete)
     if empty and options.dense:
-        notes.append(f"{name}: planes {_ranges(empty)} hold no label and count as unlabelled")
-    return annotation.reshape(labels.shape)
-
-
-def _example(
-    image: Image,
-    annotation: Annotation,
-    region: tuple[slice, ...],
-    intensity: Intensity,
-    t: int,
-    notes: list[str],
-) -> Iterator[Example]:
-    """Yield the example of a region, or nothing where nothing is annotated."""
-    part = annotation[region]
-    if not part.any():
-        return
-    inside = tuple(slice(*each.indices(size)) for each, size in zip(region, annotation.shape, strict=True))
-    pixels = image.read(inside, t=t)
-    finite = np.isfinite(pixels).all(axis=0)
-    if not finite.all():
-        notes.append(
-            f"{image.name}: {np.count_nonzero(~finite)} pixels are not finite and count as unlabelled"
-        )
-        part = np.where(finite, part, 0)
-    is_plane = region[0].start is not None  # one plane of a stack
-    normalised = normalise(pixels, intensity)
-    if is_plane:
-        normalised, part = normalised[:, 0], part[0]
-    if part.any():
-        yield Example(normalised, part, image.spacing[-part.ndim :], image.name)
+        when = f" at time {t}" if labels.n_timepoints > 1 else ""
+        notes.append(f"{name}: planes {_ranges(empty)}{when} hold no label and count as unlabelled")
+    return annotation.reshape(values.shape)
 
 
 def _classes(examples: Sequence[Example], options: LabelOptions) -> tuple[ClassLabel, ...]:
