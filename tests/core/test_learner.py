@@ -1,5 +1,8 @@
 """A learner: steps, the average of the weights, and the way back from what is not finite."""
 
+from copy import deepcopy
+from math import isfinite
+
 import pytest
 import torch
 from torch import nn
@@ -120,3 +123,20 @@ def test_bf16_activations_train_float32_weights(batch):
     first = learner.learn(batch, 0.02)
     assert [learner.learn(batch, 0.02) for _ in range(40)][-1] < first
     assert {value.dtype for value in learner.network.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("n_planes", [2, 4, 8])
+def test_gradients_of_thin_volumes_are_those_of_full_precision(n_planes):
+    """The bf16 gradient of a 3D convolution over two planes is undefined on some processors."""
+    torch.manual_seed(0)
+    network = UNet(UNetConfig(ndim=3, width=16, depth=2))
+    images = torch.randn(2, 1, n_planes, 16, 16)
+    classes = torch.randint(0, 2, (2, n_planes, 16, 16))
+    batch = Batch(images, classes, torch.ones(classes.shape))
+    gradients = []
+    for precision in (torch.float32, torch.bfloat16):
+        learner = Learner(deepcopy(network), cross_entropy_dice, precision)
+        assert isfinite(learner.learn(batch, 0.0))
+        gradients.append(torch.cat([p.grad.flatten() for p in learner.network.parameters()]))
+    difference = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
+    assert difference < 0.2

@@ -48,6 +48,8 @@ def train(
 ) -> None:
     """Train a network on annotated images; without --minutes or --steps, until the score settles."""
     begun = perf_counter()
+    if out.suffix != ".safetensors":
+        raise ValueError(f"--out is {out}: give the model file a name that ends in .safetensors")
     check_output(out, overwrite)
     check_output(log, overwrite)
     from napari_unet.cli.training import run_training

@@ -45,6 +45,8 @@ def run_training(
             shows.append(stack.enter_context(curve_logged(log, model)))
         with ctrl_c_handled(interrupt):
             result = drain(train(model, wanted, config), lambda update: [show(update) for show in shows])
+    if interrupted:
+        typer.echo("stopped early" if result.steps else "stopped before the first step: nothing is saved")
     if interrupted and not result.steps:
         raise KeyboardInterrupt
     if result.score is not None:

@@ -138,7 +138,8 @@ def read_examples(
         for example in _image_examples(image, labels, options, replace(intensity, method=method), notes)
     ]
     if not examples:
-        raise ValueError("no finite pixel is annotated: label at least two classes on one plane")
+        where = "" if options.planes is None else f" on planes {_ranges(sorted(options.planes))}"
+        raise ValueError(f"no finite pixel is annotated{where}: label at least two classes on one plane")
     axes = "ZYX"[-options.ndim :]
     spacing = first.spacing[-options.ndim :]
     classes = _classes(examples, options)

@@ -1,6 +1,6 @@
 """A network that learns: its optimiser, and the running average of its weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 import torch
@@ -43,10 +43,7 @@ class Learner:
         self.network.train()
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
-        with torch.autocast(
-            batch.images.device.type, self._precision, enabled=self._precision != torch.float32
-        ):
-            logits = self.network(batch.images)
+        logits = self._forward(batch.images)
         loss = self._loss(logits, batch.classes, batch.weight)
         value = float(loss.detach())
         if value != value or abs(value) == float("inf"):
@@ -60,6 +57,24 @@ class Learner:
         self._steps += 1
         self._update_average()
         return value
+
+    def _forward(self, images: Tensor) -> Tensor:
+        device = images.device.type
+        reduced = self._precision != torch.float32 and not (device == "cpu" and self._is_flat(images.shape))
+        with torch.autocast(device, self._precision, enabled=reduced):
+            logits: Tensor = self.network(images)
+        return logits
+
+    def _is_flat(self, shape: Sequence[int]) -> bool:
+        """Tell whether some level of a 3D network sees two planes.
+
+        There the CPU's bf16 weight gradient of a 3x3x3 convolution is undefined (torch 2.13, oneDNN 3.12).
+        """
+        config = self.network.config
+        sizes = [self.network.input_shape(shape[2:])[0]] if config.ndim == 3 else []
+        for pool in config.pools[: len(sizes) * config.depth]:
+            sizes.append(sizes[-1] // pool[0])
+        return 2 in sizes
 
     def snapshot(self) -> dict[str, Tensor]:
         """Copy the averaged weights."""

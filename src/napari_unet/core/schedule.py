@@ -9,7 +9,7 @@ SETTLED_GAIN = 0.003
 """The score has settled when this long, or half of all the time so far, brought no more than this gain."""
 FINISH_SHARE = 0.3
 """Time that the learning rate takes to fall after the score has settled, as a share of the time before."""
-WARM_UP_STEPS = 20
+WARM_UP_STEPS = 5
 
 
 class Schedule:

@@ -108,7 +108,7 @@ def default_size(dataset: Dataset, device: torch.device) -> tuple[int, int]:
 def fine_tune(dataset: Dataset, start: Model, *, seed: int = 0) -> tuple[Model, tuple[str, ...]]:
     """Build a model for a dataset that keeps every layer of another that fits.
 
-    Classes are matched by their output value: those that both know keep their weights.
+    Classes that both know, with the same values and name, keep their weights.
 
     Parameters
     ----------
@@ -148,7 +148,8 @@ def fine_tune(dataset: Dataset, start: Model, *, seed: int = 0) -> tuple[Model, 
         if old is None or old.shape[1:] != fresh.shape[1:]:
             anew.append(name)
         elif name.startswith("head."):
-            _copy_classes(fresh, old, model.classes, start.classes)
+            if not _copy_classes(fresh, old, model.classes, start.classes):
+                anew.append(name)
         elif old.shape == fresh.shape:
             fresh.copy_(old)
         else:
@@ -158,9 +159,9 @@ def fine_tune(dataset: Dataset, start: Model, *, seed: int = 0) -> tuple[Model, 
 
 def _copy_classes(
     fresh: Tensor, old: Tensor, classes: tuple[ClassLabel, ...], old_classes: tuple[ClassLabel, ...]
-) -> None:
-    """Copy the output channel (the first axis) of each class that both models know."""
-    for index, label in enumerate(classes):
-        same = [i for i, other in enumerate(old_classes) if other.output_value == label.output_value]
-        if same:
-            fresh[index].copy_(old[same[0]])
+) -> bool:
+    """Copy the output channel (the first axis) of each class that both models know; tell if there is any."""
+    known = [label for label in classes if label in old_classes]
+    for label in known:
+        fresh[classes.index(label)].copy_(old[old_classes.index(label)])
+    return bool(known)

@@ -13,6 +13,7 @@ from napari_unet.core.validation import split_validation
 
 DEFAULT_BATCH = {2: 16, 3: 4}
 DEFAULT_PATCH = {2: 128, 3: 48}
+LEARNING_RATES = {"batch": 4e-3, "none": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class TrainConfig:
     batch_size, patch_size : int, optional
         Patches of a step, and their side; by default 16 of 128 pixels in 2D and 4 of 48 in 3D, less for
         thin images.
-    learning_rate : float
+    learning_rate : float, optional
+        By default 0.004 for networks with batch norm and 0.001 for those without.
     augmentation : Augmentation, optional
         By default mild for one stack and strong for several images.
     validation : float
@@ -48,7 +50,7 @@ class TrainConfig:
     steps: int | None = None
     batch_size: int | None = None
     patch_size: int | None = None
-    learning_rate: float = 4e-3
+    learning_rate: float | None = None
     augmentation: Augmentation | None = None
     validation: float = 0.2
     w0: float = 10.0

@@ -18,7 +18,7 @@ from napari_unet.core.learner import Learner, Snapshot
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import JSON, Model
 from napari_unet.core.schedule import Schedule
-from napari_unet.core.supply import Supply, TrainConfig
+from napari_unet.core.supply import LEARNING_RATES, Supply, TrainConfig
 from napari_unet.core.targets import Example
 from napari_unet.core.validation import ValidationScore, score
 
@@ -180,7 +180,7 @@ class _Run:
         self._schedule = Schedule(60 * config.minutes if config.minutes else config.steps)
         self._supply = Supply(model, config)
         self._examples: tuple[Example, ...] | None = None
-        self._learning_rate = config.learning_rate
+        self._learning_rate = config.learning_rate or LEARNING_RATES[network.config.norm]
         self._steps, self._seconds, self._halvings = 0, 0.0, 0
         self._losses: list[float] = []
         self._reported_at, self._next_score, self._next_preview = 0.0, 0.0, 0.0

@@ -16,6 +16,11 @@ CONV_TRANSPOSE: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvT
 NORM: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 MAX_POOL: dict[int, type[nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 
+NORM_MOMENTUM = 0.3
+"""Share of each batch in the running statistics: training of seconds cannot wait for a slow average."""
+FIRST_LOGITS = 0.1
+"""Factor on the first weights of the head of a network with batch norm: no loud first guess to unlearn."""
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -136,7 +141,7 @@ class ConvBlock(nn.Sequential):
             bias = config.norm == "none"
             layers.append(CONV[config.ndim](channels, out_channels, kernel, padding=padding, bias=bias))
             if config.norm == "batch":
-                layers.append(NORM[config.ndim](out_channels))
+                layers.append(NORM[config.ndim](out_channels, momentum=NORM_MOMENTUM))
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
 
@@ -196,6 +201,9 @@ class UNet(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.head = CONV[config.ndim](widths[0], config.n_classes, 1)
         initialise(self)
+        if config.norm == "batch":
+            with torch.no_grad():
+                self.head.get_parameter("weight").mul_(FIRST_LOGITS)
 
     @property
     def stride(self) -> Shape:
