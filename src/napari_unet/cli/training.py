@@ -19,6 +19,8 @@ from napari_unet.core.supply import TrainConfig
 from napari_unet.core.training import TrainResult, TrainUpdate, Wanted, drain, train
 
 Show = Callable[[TrainUpdate], None]
+LINE_SECONDS = 15.0
+"""How often a training that writes to a file rather than a terminal says how it goes."""
 
 
 def run_training(
@@ -68,16 +70,16 @@ def ctrl_c_handled(handler: Callable[[int, FrameType | None], Any]) -> Iterator[
 
 @contextmanager
 def progress_shown(begun: float) -> Iterator[Show]:
-    """Show a bar with loss, score and rate on a terminal; messages everywhere."""
+    """Show messages, and how it goes: as a bar on a terminal, elsewhere as a line now and then."""
     console = Console()
     columns = ("{task.description}", BarColumn(), TimeElapsedColumn(), "left", TimeRemainingColumn())
     words = [TextColumn(column) if isinstance(column, str) else column for column in columns]
     with Progress(*words, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
-        dice, ready = "", False
+        dice, ready, said = "", False, 0.0
 
         def show(update: TrainUpdate) -> None:
-            nonlocal dice, ready
+            nonlocal dice, ready, said
             if update.message:
                 bar.console.print(update.message, highlight=False, markup=False, soft_wrap=True)
             if not ready:
@@ -91,6 +93,9 @@ def progress_shown(begun: float) -> Iterator[Show]:
                 )
                 total = None if update.progress is None else 1.0
                 bar.update(task, description=words, completed=update.progress or 0, total=total)
+                if not console.is_terminal and update.seconds - said >= LINE_SECONDS:
+                    typer.echo(f"{update.seconds:.0f} s: {words}")
+                    said = update.seconds
 
         yield show
 

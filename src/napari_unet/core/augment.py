@@ -8,8 +8,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-COARSE_CELL = 48
-"""Pixels between the points at which smooth deformation and shade are drawn."""
+ELASTIC_CELL = 48
+"""Pixels between the control points of the elastic deformation."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,6 @@ class Augmentation:
         Standard deviation of the elastic displacement, pixels [1]_.
     brightness, contrast, gamma : float
         Standard deviations: of the offset, and of the logarithms of the factor and the exponent.
-    shade : float
-        Standard deviation of the logarithm of a smooth factor: some parts become brighter, some dimmer.
     noise : float
         Largest standard deviation of added Gaussian noise.
     blur : float
@@ -47,7 +45,6 @@ class Augmentation:
     brightness: float = 0.0
     contrast: float = 0.0
     gamma: float = 0.0
-    shade: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
 
@@ -140,8 +137,7 @@ def sampling_grid(
     matrices = _random_matrices(n, patch_shape, augmentation, generator)  # n, ndim, ndim
     moved = torch.einsum("nij,...j->n...i", matrices, places)
     if augmentation.elastic:
-        pixels = _smooth_noise(n, patch_shape, len(patch_shape), augmentation.elastic, generator)
-        moved = moved + pixels.movedim(1, -1)
+        moved = moved + _displacement(n, patch_shape, augmentation.elastic, generator)
     size = torch.tensor(list(window_shape), device=device)
     return (2 * moved / size).flip(-1)
 
@@ -165,9 +161,6 @@ def change_intensity(images: Tensor, augmentation: Augmentation, generator: Gene
         images = ((images - low) / span).clamp(min=1e-6) ** torch.exp(
             augmentation.gamma * normal()
         ) * span + low
-    if augmentation.shade:
-        factors = torch.exp(_smooth_noise(len(images), images.shape[2:], 1, augmentation.shade, generator))
-        images = (images + 1) * factors - 1  # the dark end of the normalised range, -1, stays dark
     images = images * torch.exp(augmentation.contrast * normal()) + augmentation.brightness * normal()
     if augmentation.noise:
         noise = torch.randn(images.shape, device=images.device, generator=generator)
@@ -195,15 +188,13 @@ def _random_matrices(
     return matrices * (signs * scale)[:, None, :]
 
 
-def _smooth_noise(
-    n: int, patch_shape: Sequence[int], n_channels: int, std: float, generator: Generator
-) -> Tensor:
-    """Smooth random values (n, n_channels, *patch_shape), drawn on a coarse grid, within three deviations."""
-    coarse = [max(3, size // COARSE_CELL + 2) for size in patch_shape]
-    values = std * torch.randn(n, n_channels, *coarse, device=generator.device, generator=generator)
+def _displacement(n: int, patch_shape: Sequence[int], std: float, generator: Generator) -> Tensor:
+    """Smooth random displacement in pixels (n, *patch_shape, ndim), drawn on a coarse grid."""
+    coarse = [max(3, size // ELASTIC_CELL + 2) for size in patch_shape]
+    vectors = std * torch.randn(n, len(coarse), *coarse, device=generator.device, generator=generator)
     mode = "bicubic" if len(coarse) == 2 else "trilinear"
-    smooth = F.interpolate(values, tuple(patch_shape), mode=mode, align_corners=True)
-    return smooth.clamp(-3 * std, 3 * std)
+    smooth = F.interpolate(vectors, tuple(patch_shape), mode=mode, align_corners=True)
+    return smooth.clamp(-3 * std, 3 * std).movedim(1, -1)
 
 
 def _blurred(images: Tensor) -> Tensor:
