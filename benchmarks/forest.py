@@ -4,6 +4,7 @@ Run as ``PYTHONPATH=src python benchmarks/forest.py``; prints the Dice of every 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
@@ -43,9 +44,10 @@ def pixel_features(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return features
 
 
-def segment_planes(forest: RandomForestClassifier, test: Test) -> NDArray[Any]:
-    """Labels (n_planes, Y, X) as the files have them."""
-    pixels = normalise(test.image.read(), image_intensity(test.image))
+def segment_planes(forest: RandomForestClassifier, test: Test, normalisation: str) -> NDArray[Any]:
+    """Labels (n_planes, Y, X) as the files have them; normalised as the examples were."""
+    intensity = replace(image_intensity(test.image), method=normalisation)
+    pixels = normalise(test.image.read(), intensity)
     planes = pixels.reshape(len(pixels), -1, *pixels.shape[-2:])  # C, Z, Y, X
     # these files are dense: an annotation value is the file's value + 1
     return np.stack([predict(forest, planes[:, z]) - 1 for z in test.planes])
@@ -56,7 +58,7 @@ def run_forest(task: Task, seed: int) -> tuple[list[float], float]:
     start = perf_counter()
     forest = train_forest(task.dataset.examples, seed)
     seconds = perf_counter() - start
-    return score_task(task, lambda test: segment_planes(forest, test)), seconds
+    return score_task(task, lambda test: segment_planes(forest, test, task.dataset.normalisation)), seconds
 
 
 def _draw_pixels(example: Example, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:

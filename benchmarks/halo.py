@@ -4,6 +4,7 @@ Run as ``PYTHONPATH=src python benchmarks/halo.py``; trains on membranes for a m
 """
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -28,7 +29,9 @@ def main() -> None:
     drain(train(model, Wanted(task.dataset.examples), TrainConfig(minutes=seconds / 60)))
 
     test = task.tests[0]
-    stack = normalise(test.image.read(), image_intensity(test.image))  # C, Z, Y, X
+    stack = normalise(
+        test.image.read(), replace(image_intensity(test.image), method=model.normalisation)
+    )  # C, Z, Y, X
     plane = stack[:, test.planes[0]]
     predictor = Predictor(model.network, torch.device("cpu"), "fp32")  # bf16 rounds by more than a halo errs
     whole = predict(predictor, plane, predictor.grid(plane.shape[1:], tile=max(plane.shape)))
