@@ -23,8 +23,8 @@ def run(*arguments):
 def test_a_model_scores_and_a_picture(tmp_path, capsys):
     out = tmp_path / "new" / "demo"
     assert run("--out", out, "--minutes", "0.02") == 0
-    assert sorted(path.name for path in out.iterdir()) == ["demo.png", "nuclei.safetensors"]
-    model = load_model(out / "nuclei.safetensors")
+    assert sorted(path.name for path in out.iterdir()) == ["demo.png", "demo.safetensors"]
+    model = load_model(out / "demo.safetensors")
     assert model.task == "objects" and model.training["steps"] > 0
     with Image.open(out / "demo.png") as picture:
         assert picture.width > 6 * 256 and picture.height > 4 * 256

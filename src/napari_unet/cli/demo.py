@@ -34,12 +34,14 @@ def demo(
     pairs = [(as_image(sample), as_image(sample, objects=True)) for sample in train_samples]
     dataset = read_examples(pairs, LabelOptions("objects"))
     typer.echo(f"training on {len(train_samples)} nuclei images for {minutes:g} min; Ctrl-C ends it early")
-    result, _ = run_training(new_model(dataset), dataset, config, begun=begun)
+    result, interrupted = run_training(new_model(dataset), dataset, config, begun=begun)
     predictions = [segment(result.model, as_image(sample)) for sample in test_samples]
-    save_model(result.model, out / "nuclei.safetensors", overwrite=True)
+    save_model(result.model, out / "demo.safetensors", overwrite=True)
     draw_demo(out / "demo.png", dataset, train_samples, test_samples, predictions)
     typer.echo(score_table(test_samples, predictions))
-    typer.echo(f"look at {out / 'demo.png'}; the model is {out / 'nuclei.safetensors'}")
+    typer.echo(f"look at {out / 'demo.png'}; the model is {out / 'demo.safetensors'}")
+    if interrupted:
+        raise typer.Exit(130)
 
 
 def as_image(sample: "Sample", *, objects: bool = False) -> "Image":

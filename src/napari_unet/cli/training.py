@@ -3,7 +3,7 @@
 import csv
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from types import FrameType
@@ -41,12 +41,10 @@ def run_training(
         return going if not interrupted else stopping
 
     going, stopping = Wanted(dataset.examples), Wanted(dataset.examples, stop=True)
-    with ExitStack() as stack:
-        shows = [stack.enter_context(progress_shown(begun))]
-        if log is not None:
-            shows.append(stack.enter_context(curve_logged(log, model)))
-        with ctrl_c_handled(interrupt):
-            result = drain(train(model, wanted, config), lambda update: [show(update) for show in shows])
+    logs = [] if log is None else [curve_logged(log, model)]
+    with progress_shown(begun) as progress, ctrl_c_handled(interrupt):
+        shows = [progress, *logs]
+        result = drain(train(model, wanted, config), lambda update: [show(update) for show in shows])
     if interrupted:
         typer.echo("stopped early" if result.steps else "stopped before the first step: nothing is saved")
     if interrupted and not result.steps:
@@ -100,33 +98,22 @@ def progress_shown(begun: float) -> Iterator[Show]:
         yield show
 
 
-@contextmanager
-def curve_logged(path: Path, model: Model) -> Iterator[Show]:
-    """Write a row of the learning curve whenever the network has been scored."""
+def curve_logged(path: Path, model: Model) -> Show:
+    """Start a CSV file of the learning curve; it gets a row whenever the network has been scored."""
     values = [label.output_value for label in model.classes]
+    scores = [f"{name}_{value}" for name in ("dice", "iou") for value in values]
+    header = ["step", "seconds", "loss", "steps_per_second", "pixel_accuracy", "mean_dice", *scores]
     with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        scores = [f"{name}_{value}" for name in ("dice", "iou") for value in values]
-        writer.writerow(
-            ["step", "seconds", "loss", "steps_per_second", "pixel_accuracy", "mean_dice", *scores]
-        )
+        csv.writer(file).writerow(header)
 
-        def show(update: TrainUpdate) -> None:
-            if update.score is None:
-                return
-            score = update.score
-            numbers = [
-                update.seconds,
-                update.loss,
-                update.steps_per_second,
-                score.pixel_accuracy,
-                score.mean_dice,
-            ]
-            cells = [
-                "" if number is None else f"{number:.6g}" for number in (*numbers, *score.dice, *score.iou)
-            ]
-            with suppress(OSError):  # a full disk must not cost the training
-                writer.writerow([update.step, *cells])
-                file.flush()
+    def show(update: TrainUpdate) -> None:
+        if update.score is None:
+            return
+        score = update.score
+        totals = (update.seconds, update.loss, update.steps_per_second, score.pixel_accuracy, score.mean_dice)
+        cells = ["" if number is None else f"{number:.6g}" for number in (*totals, *score.dice, *score.iou)]
+        # a disk that has become full must not cost the training
+        with suppress(OSError), path.open("a", newline="") as file:
+            csv.writer(file).writerow([update.step, *cells])
 
-        yield show
+    return show
