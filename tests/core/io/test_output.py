@@ -78,15 +78,26 @@ def test_two_equal_runs_give_the_same_bytes(tmp_path: Path, suffix: str, dtype: 
     assert _hash(tmp_path / f"a/x{suffix}") == _hash(tmp_path / f"b/x{suffix}")
 
 
-def test_imagej_reads_what_its_types_allow(tmp_path: Path):
-    for dtype, imagej in (("u1", True), ("u2", True), ("f4", True), ("u4", False)):
-        with create_output(
-            tmp_path / f"{dtype}.tif", (2, 3, 8, 9), dtype, axes="CZYX", spacing=(5, 2, 2), unit="nm"
-        ):
-            pass
-        with tifffile.TiffFile(tmp_path / f"{dtype}.tif") as tif:
-            assert tif.is_imagej == imagej
-            assert tif.series[0].axes == ("ZCYX" if imagej else "CZYX")
+@pytest.mark.parametrize(
+    ("dtype", "imagej"), [("u1", True), ("u2", True), ("f4", True), ("u4", False), ("i2", False)]
+)
+@pytest.mark.parametrize("axes", ["ZYX", "CYX", "TZYX", "TCYX"])
+def test_imagej_reads_what_its_types_allow(tmp_path: Path, dtype: str, imagej: bool, axes: str):
+    shape, spacing = (3, 2, 8, 9)[-len(axes) :], (5, 2, 2)[-len(axes.strip("TC")) :]
+    with create_output(tmp_path / "x.tif", shape, dtype, axes=axes, spacing=spacing, unit="nm"):
+        pass
+    with tifffile.TiffFile(tmp_path / "x.tif") as tif:
+        assert (tif.is_imagej, tif.series[0].axes, tif.series[0].shape) == (imagej, axes, shape)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
+def test_channels_come_before_z_for_whoever_reads_the_file(tmp_path: Path, suffix: str):
+    pixels = np.random.default_rng(0).random((2, 3, 8, 9), dtype=np.float32)
+    with create_output(
+        tmp_path / f"x{suffix}", pixels.shape, "f4", axes="CZYX", spacing=(5, 2, 2), channels=("a", "b")
+    ) as output:
+        output.write(tuple(slice(0, size) for size in pixels.shape), pixels)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / f"x{suffix}"), pixels)
 
 
 def test_more_than_four_gigabytes_become_bigtiff(tmp_path: Path):

@@ -101,8 +101,9 @@ def create_output(
     Parameters
     ----------
     path
-        Its suffix sets the format: `.tif` (readable by ImageJ for uint8, uint16 and float32; BigTIFF where it
-        must be), `.ome.tif`, or `.ome.zarr` (0.5; integers without channels are marked as labels).
+        Its suffix sets the format: `.tif` (with ImageJ's metadata for uint8, uint16 and float32, unless C and
+        Z are both there; BigTIFF where it must be), `.ome.tif`, or `.ome.zarr` (0.5; integers without
+        channels are marked as labels).
     shape, dtype, axes
         Of the whole; axes are some of TCZYX in this order.
     spacing, unit

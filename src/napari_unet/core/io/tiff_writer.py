@@ -15,7 +15,6 @@ from napari_unet.core.io.image import Region
 from napari_unet.core.io.layout import Layout
 
 _IMAGEJ_DTYPES = (np.uint8, np.uint16, np.float32)
-_IMAGEJ_AXES = "TZCYX"
 _IMAGEJ_LIMIT = 2**32 - 2**25  # beyond it the offsets need BigTIFF, which ImageJ's own reader does not know
 _OME_DTYPES = "uint8 uint16 uint32 int8 int16 int32 float32 float64"
 _OME_UNITS = ("pm", "Å", "nm", "µm", "mm", "cm", "m", "pixel")
@@ -28,14 +27,13 @@ class TiffSink:
 
     path: Path
     offset: int
-    shape: tuple[int, ...]  # as stored
+    shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    order: tuple[int, ...]  # which stored dimension each axis of the layout is
 
     def write(self, region: Region, array: NDArray[Any]) -> None:
         """Store `array` at `region`."""
         pixels = np.memmap(self.path, self.dtype, "r+", self.offset, self.shape)
-        np.copyto(pixels.transpose(self.order)[region], array, casting="same_kind")
+        np.copyto(pixels[region], array, casting="same_kind")
 
 
 def create_tiff(path: Path, layout: Layout, *, ome: bool) -> TiffSink:
@@ -43,31 +41,31 @@ def create_tiff(path: Path, layout: Layout, *, ome: bool) -> TiffSink:
     if ome and layout.dtype.name not in _OME_DTYPES.split():
         raise ValueError(f"OME-TIFF cannot store {layout.dtype}; choose .tif or .ome.zarr")
     imagej = not ome and _suits_imagej(layout)
-    axes = "".join(axis for axis in _IMAGEJ_AXES if axis in layout.axes) if imagej else layout.axes
-    shape = tuple(layout.shape[layout.axes.index(axis)] for axis in axes)
     metadata = _imagej(layout) if imagej else _ome(layout) if ome else _shaped(layout)
     offset, n_bytes = tifffile.imwrite(  # type: ignore[misc]  # None only without returnoffset
         path,
-        shape=shape,
+        shape=layout.shape,
         dtype=layout.dtype,
         byteorder="<",
         imagej=imagej,
         ome=ome,
         photometric="minisblack",
-        metadata={"axes": axes, **metadata},
+        metadata={"axes": layout.axes, **metadata},
         resolution=(1 / layout.sizes["X"], 1 / layout.sizes["Y"]),
         resolutionunit="NONE",
         returnoffset=True,
     )
     _allocate(path, offset, n_bytes)
-    return TiffSink(path, offset, shape, layout.dtype.newbyteorder("<"), tuple(map(axes.index, layout.axes)))
+    return TiffSink(path, offset, layout.shape, layout.dtype.newbyteorder("<"))
 
 
 def _suits_imagej(layout: Layout) -> bool:
     """Whether ImageJ's metadata can say it all; it forgets axes of size 1, and tifffile an X of 1."""
     sizes = dict(zip(layout.axes, layout.shape, strict=True))
     thin = any(size == 1 for axis, size in sizes.items() if axis != "Y")
-    return layout.dtype in _IMAGEJ_DTYPES and layout.n_bytes < _IMAGEJ_LIMIT and not thin
+    z_before_c = {"C", "Z"} <= sizes.keys()  # ImageJ's order; ours is C first
+    fits = layout.dtype in _IMAGEJ_DTYPES and layout.n_bytes < _IMAGEJ_LIMIT
+    return fits and not thin and not z_before_c
 
 
 def _imagej(layout: Layout) -> dict[str, Any]:
