@@ -148,6 +148,23 @@ def test_an_input_is_never_replaced(model, folder, capsys):
     assert (folder / "0.tif").read_bytes() == before
 
 
+def test_an_input_inside_the_output_is_never_lost(model, tmp_path, capsys):
+    store = tmp_path / "all.ome.zarr"
+    zarr.create_group(store)
+    zarr.save_array(store / "raw", np.zeros((40, 50), np.uint16))
+    assert run(model, store / "raw", "--out", store, "--overwrite") == 2
+    assert "is an input or holds one" in capsys.readouterr().err
+    assert open_image(store / "raw").spatial_shape == (40, 50)
+
+
+def test_a_folder_is_not_replaced_by_a_file(model, folder, tmp_path, capsys):
+    (tmp_path / "out.tif").mkdir()
+    (tmp_path / "out.tif" / "notes.txt").write_text("precious")
+    assert run(model, folder / "0.tif", "--out", tmp_path / "out.tif", "--overwrite") == 2
+    assert "is a folder" in capsys.readouterr().err
+    assert (tmp_path / "out.tif" / "notes.txt").read_text() == "precious"
+
+
 def test_two_images_of_one_name_are_refused(model, folder, tmp_path, capsys):
     save(folder / "0.ome.tif", np.zeros((40, 50)))
     assert run(model, folder, "--out", tmp_path / "results") == 2
@@ -155,9 +172,17 @@ def test_two_images_of_one_name_are_refused(model, folder, tmp_path, capsys):
 
 
 def test_many_images_need_a_folder(model, folder, tmp_path, capsys):
-    (tmp_path / "file.tif").write_bytes(b"precious")
-    assert run(model, folder, "--out", tmp_path / "file.tif") == 2
+    (tmp_path / "file").write_bytes(b"precious")
+    assert run(model, folder, "--out", tmp_path / "file") == 2
     assert "many images need a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["all.tif", "all.ome.zarr", "all.PNG"])
+def test_many_images_do_not_go_into_the_name_of_one(name, model, folder, tmp_path, capsys):
+    assert run(model, folder, "--out", tmp_path / name) == 2
+    error = capsys.readouterr().err
+    assert "many images need a folder as --out, or --stack" in error and error.count("\n") == 1
+    assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("missing", ["model", "input", "empty", "image", "channels"])

@@ -66,6 +66,13 @@ def test_an_existing_map_is_refused_without_overwrite(stack, tmp_path):
     assert tifffile.imread(out).shape == (3, 20, 24)
 
 
+def test_the_labels_are_never_replaced(stack):
+    before = stack.read_bytes()
+    error = run(stack, "--out", stack, "--overwrite").exception
+    assert isinstance(error, ValueError) and "is an input" in str(error)
+    assert stack.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [(["--spacing", "4;4"], "4;4"), (["--spacing", "4,4"], "spacing"), (["--sigma", "0"], "sigma = 0")],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from napari_unet.cli.arguments import floats, integers
+from napari_unet.cli.outputs import refuse_outputs
 
 if TYPE_CHECKING:
     from napari_unet.core.io import Image
@@ -51,7 +52,7 @@ def segment(
     paths = find_images(input)
     one = stack or [Path(input).expanduser()] == paths
     outputs = [out] if one else name_outputs(paths, out)
-    refuse_outputs(paths, outputs, overwrite)
+    refuse_outputs(paths, outputs, overwrite=overwrite)
     job = Job(load_model(model), config, opening, overwrite)
     if one:
         typer.echo(job.run(paths, out, stack=stack))
@@ -104,7 +105,10 @@ class Job:
 def name_outputs(paths: Sequence[Path], folder: Path) -> list[Path]:
     """Return `<stem>.tif` in the folder for each image."""
     from napari_unet.core.io import image_stem
+    from napari_unet.core.io.names import IMAGE_SUFFIXES
 
+    if folder.suffix.lower() in IMAGE_SUFFIXES:
+        raise ValueError(f"{folder} is the name of one image: many images need a folder as --out, or --stack")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: many images need a folder as --out")
     names: dict[str, Path] = {}
@@ -113,18 +117,6 @@ def name_outputs(paths: Sequence[Path], folder: Path) -> list[Path]:
             raise ValueError(f"{names[stem]} and {path} would both become {stem}.tif: rename one")
         names[stem] = path
     return [folder / f"{stem}.tif" for stem in names]
-
-
-def refuse_outputs(paths: Sequence[Path], outputs: Sequence[Path], overwrite: bool) -> None:
-    """Refuse, before the work starts, to replace an input, or a result unless told so."""
-    inputs = {path.resolve() for path in paths}
-    for output in outputs:
-        if output.resolve() in inputs:
-            raise ValueError(f"{output} is an input: choose another name for the output")
-    existing = [output for output in outputs if output.exists()]
-    if existing and not overwrite:
-        more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
-        raise FileExistsError(f"{existing[0]}{more}: choose another name or replace with --overwrite")
 
 
 def summary(result: "StackResult", seconds: float) -> str:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from napari_unet.cli.outputs import refuse_outputs
+
 
 def weights(
     labels: Annotated[Path, typer.Argument(help="Labels: one value per object, 0 is background.")],
@@ -22,6 +24,7 @@ def weights(
     from napari_unet.core.io import create_output, open_labels, read_labels
     from napari_unet.core.weights import boundary_weights
 
+    refuse_outputs([labels], [out], overwrite=overwrite)
     image = open_labels(labels, spacing=None if spacing is None else _sizes(spacing))
     # Time points are separate scenes; planes of a stack are one, with its spacing.
     scenes = ("T" if "T" in image.axes else "") + image.spatial_axes

@@ -144,6 +144,44 @@ def test_an_existing_output_is_refused_without_overwrite_and_replaced_with_it(tm
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize(
+    ("suffix", "inside"), [(".tif", "notes.txt"), (".tif", "zarr.json"), (".ome.zarr", "notes.txt")]
+)
+def test_a_folder_that_is_no_zarr_store_is_never_replaced(tmp_path: Path, suffix: str, inside: str):
+    path = tmp_path / f"x{suffix}"
+    path.mkdir()
+    (path / inside).write_text("precious")
+    with pytest.raises(FileExistsError, match="is a folder and no Zarr store; choose another name"):
+        create_output(path, (4, 4), "u1", axes="YX", spacing=(1, 1), overwrite=True)
+    assert (path / inside).read_text() == "precious"
+
+
+def test_a_folder_that_came_meanwhile_is_not_replaced(tmp_path: Path):
+    path = tmp_path / "x.tif"
+    with (
+        pytest.raises(FileExistsError, match="is a folder"),
+        create_output(path, (4, 4), "u1", axes="YX", spacing=(1, 1), overwrite=True),
+    ):
+        path.mkdir()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.tif"] and path.is_dir()
+
+
+def test_a_link_to_a_store_is_replaced_and_the_store_left_alone(tmp_path: Path):
+    options = {"axes": "YX", "spacing": (1, 1), "overwrite": True}
+    with create_output(tmp_path / "far.ome.zarr", (4, 4), "u1", **options):
+        pass
+    link = tmp_path / "x.ome.zarr"
+    try:
+        link.symlink_to(tmp_path / "far.ome.zarr", target_is_directory=True)
+    except OSError:
+        pytest.skip("symbolic links cannot be made here")
+    with create_output(link, (5, 5), "u1", **options):
+        pass
+    assert open_image(link).spatial_shape == (5, 5)
+    assert open_image(tmp_path / "far.ome.zarr").spatial_shape == (4, 4)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["far.ome.zarr", "x.ome.zarr"]
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_nothing_remains_after_an_exception(tmp_path: Path, suffix: str, error: type[BaseException]):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".lsm"})
 RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
+IMAGE_SUFFIXES = TIFF_SUFFIXES | RASTER_SUFFIXES | {".zarr"}
 _ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
@@ -22,9 +23,12 @@ def image_stem(path: str | Path) -> str:
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a Zarr store: by its suffix, or by the metadata in it."""
-    return path.is_dir() and (
-        path.suffix.lower() == ".zarr" or any((path / mark).is_file() for mark in _ZARR_MARKS)
-    )
+    return path.is_dir() and (path.suffix.lower() == ".zarr" or has_zarr_metadata(path))
+
+
+def has_zarr_metadata(path: Path) -> bool:
+    """Whether a folder is a Zarr store by what is in it, whatever its name."""
+    return any((path / mark).is_file() for mark in _ZARR_MARKS)
 
 
 def is_image(path: Path) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 from napari_unet.core.io.axes import UNKNOWN_UNIT
 from napari_unet.core.io.image import Region
 from napari_unet.core.io.layout import Layout, Sink
-from napari_unet.core.io.names import image_stem
+from napari_unet.core.io.names import has_zarr_metadata, image_stem
 from napari_unet.core.io.tiff_writer import create_tiff
 
 _FORMATS = (".ome.zarr", ".ome.tif", ".ome.tiff", ".zarr", ".tif", ".tiff")
@@ -121,7 +121,7 @@ def create_output(
     Raises
     ------
     FileExistsError
-        Where the result exists and `overwrite` is false.
+        Where the result exists and `overwrite` is false, or is a folder that is no Zarr store.
     FileNotFoundError
         Where its folder does not exist.
     ValueError
@@ -162,6 +162,8 @@ def _create_sink(temporary: Path, path: Path, layout: Layout) -> Sink:
 def _refuse_existing(path: Path, *, overwrite: bool) -> None:
     if not overwrite and os.path.lexists(path):
         raise FileExistsError(f"{path} exists; give --overwrite to replace it")
+    if path.is_dir() and not (path.suffix.lower() == ".zarr" and has_zarr_metadata(path)):
+        raise FileExistsError(f"{path} is a folder and no Zarr store; choose another name for the output")
 
 
 @contextmanager
@@ -203,7 +205,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
-    elif path.exists():  # a read-only disk refuses even to remove what is not there
+    elif os.path.lexists(path):  # a read-only disk refuses even to remove what is not there
         path.unlink()
