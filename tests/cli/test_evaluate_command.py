@@ -68,7 +68,8 @@ def test_unpaired_files_are_listed(save, tmp_path):
     save("p/a.tif", [[1, 2]]), save("p/c.tif", [[1, 2]])
     save("t/a.tif", [[1, 2]]), save("t/b.tif", [[1, 2]])
     error = run(tmp_path / "p", tmp_path / "t").exception
-    assert isinstance(error, ValueError) and "b.tif" in str(error) and "c.tif" in str(error)
+    assert isinstance(error, ValueError) and str(error).startswith("prediction and truth pair by name")
+    assert "c.tif without truth" in str(error) and "b.tif without prediction" in str(error)
 
 
 def test_ignored_pixels_do_not_count(save):
@@ -109,9 +110,20 @@ def test_objects_have_no_boundary(save):
     assert isinstance(run(*files, "--task", "objects", "--boundary", 1).exception, ValueError)
 
 
-def test_shapes_that_differ_are_named(save):
-    error = run(save("a.tif", np.ones((4, 5))), save("b.tif", np.ones((5, 4)))).exception
-    assert isinstance(error, ValueError) and "(4, 5)" in str(error) and "(5, 4)" in str(error)
+@pytest.mark.parametrize(("shape", "other"), [((4, 5), (5, 4)), ((2, 4, 5), (5, 4, 5)), ((2, 4, 5), (4, 5))])
+def test_shapes_that_differ_are_named(save, shape, other):
+    error = run(save("a.tif", np.ones(shape)), save("b.tif", np.ones(other))).exception
+    assert isinstance(error, ValueError) and str(shape) in str(error) and str(other) in str(error)
+
+
+@pytest.mark.parametrize("axes", ["TYX", "TZYX"])
+def test_time_points_are_compared_with_planes_of_a_file_without_metadata(save, tmp_path, axes):
+    truth = np.arange(1, 7, dtype=np.uint8)[:, None, None] * np.ones((4, 5), np.uint8)
+    prediction = tmp_path / "p.tif"
+    shaped = truth if axes == "TYX" else truth.reshape(3, 2, 4, 5)
+    tifffile.imwrite(prediction, shaped, imagej=True, metadata={"axes": axes})
+    found = scores(prediction, save("t.tif", truth))
+    assert found["pixel_accuracy"] == 1 and len(found["classes"]) == 6
 
 
 def test_probabilities_are_refused(save, tmp_path):

@@ -2,6 +2,7 @@
 
 import json as json_module
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_unet.core.io import Image
     from napari_unet.core.metrics import Scores
 
     Pairs = Iterator[tuple[NDArray[Any], NDArray[Any]]]
@@ -32,7 +34,8 @@ def evaluate(
 
     if task == "objects" and boundary is not None:
         raise ValueError(f"--boundary {boundary} needs --task classes: objects have no boundary value.")
-    planes = _planes(pair_files(find_images(prediction), find_images(truth)))
+    pairs = pair_files(find_images(prediction), find_images(truth), words=("prediction", "truth"))
+    planes = _planes(pairs)
     if task == "objects":
         scores = score_planes(_foreground(planes, ignore))
     else:
@@ -47,25 +50,34 @@ def evaluate(
 
 
 def _planes(pairs: list[tuple[Path, Path]]) -> "Pairs":
-    """Read plane after plane of every pair and every time point."""
-    from napari_unet.core.io import open_labels, read_labels
+    """Read plane after plane of every pair."""
+    from napari_unet.core.io import open_labels
 
     for prediction, truth in pairs:
         predicted, true = open_labels(prediction), open_labels(truth)
-        shapes = [(image.n_timepoints, *image.spatial_shape) for image in (predicted, true)]
-        if shapes[0] != shapes[1]:
+        n_planes, height, width = _plane_shape(predicted)
+        if _plane_shape(true) != (n_planes, height, width):
             raise ValueError(
-                f"{prediction} is {predicted.spatial_axes} {predicted.spatial_shape} but {truth} is "
-                f"{true.spatial_axes} {true.spatial_shape}: give labels of one shape."
+                f"{prediction} is {predicted.axes} {predicted.data.shape} but {truth} is "
+                f"{true.axes} {true.data.shape}: give as many planes of the same shape."
             )
-        n_timepoints, *depth, height, width = shapes[0]
-        for t in range(n_timepoints):
-            for z in range(depth[0] if depth else 1):
-                region = (*[slice(z, z + 1)] * len(depth), slice(0, height), slice(0, width))
-                planes = [
-                    read_labels(image, region, t=t).reshape(height, width) for image in (predicted, true)
-                ]
-                yield planes[0], planes[1]
+        for index in range(n_planes):
+            yield _plane(predicted, index), _plane(true, index)
+
+
+def _plane_shape(labels: "Image") -> tuple[int, int, int]:
+    """Planes of all time points, height, width; a file without metadata calls its time points Z."""
+    *depth, height, width = labels.spatial_shape
+    return labels.n_timepoints * prod(depth), height, width
+
+
+def _plane(labels: "Image", index: int) -> "NDArray[Any]":
+    from napari_unet.core.io import read_labels
+
+    *depth, height, width = labels.spatial_shape
+    t, z = divmod(index, prod(depth))
+    region = (*[slice(z, z + 1)] * len(depth), slice(0, height), slice(0, width))
+    return read_labels(labels, region, t=t).reshape(height, width)
 
 
 def _foreground(planes: "Pairs", ignore: int | None) -> "Pairs":

@@ -45,8 +45,17 @@ def find_images(source: str | Path) -> list[Path]:
     return sorted(found, key=natural_key)
 
 
-def pair_files(images: Sequence[Path], labels: Sequence[Path]) -> list[tuple[Path, Path]]:
+def pair_files(
+    images: Sequence[Path], labels: Sequence[Path], *, words: tuple[str, str] = ("image", "labels")
+) -> list[tuple[Path, Path]]:
     """Pair images with labels: one with one whatever their names, otherwise by stem.
+
+    Parameters
+    ----------
+    images, labels
+        As `find_images` gives them.
+    words
+        What an error calls one and the other.
 
     Returns
     -------
@@ -60,8 +69,9 @@ def pair_files(images: Sequence[Path], labels: Sequence[Path]) -> list[tuple[Pat
 
     Examples
     --------
-    >>> pair_files([Path("raw/a.tif"), Path("raw/b.ome.tif")], [Path("b.png"), Path("a.tif")])[1]
-    (PosixPath('raw/b.ome.tif'), PosixPath('b.png'))
+    >>> pairs = pair_files([Path("raw/a.tif"), Path("raw/b.ome.tif")], [Path("b.png"), Path("a.tif")])
+    >>> [(image.name, labels.name) for image, labels in pairs]
+    [('a.tif', 'a.tif'), ('b.ome.tif', 'b.png')]
     """
     if len(images) == len(labels) == 1:
         return [(images[0], labels[0])]
@@ -70,8 +80,8 @@ def pair_files(images: Sequence[Path], labels: Sequence[Path]) -> list[tuple[Pat
     without_image = [str(path) for stem, path in labels_of.items() if stem not in image_of]
     if without_labels or without_image:
         raise ValueError(
-            f"images and labels pair by name: {_listed(without_labels)} without labels, "
-            f"{_listed(without_image)} without image; rename or remove these"
+            f"{words[0]} and {words[1]} pair by name: {_listed(without_labels)} without {words[1]}, "
+            f"{_listed(without_image)} without {words[0]}; rename or remove these"
         )
     return [(path, labels_of[stem]) for stem, path in image_of.items()]
 
