@@ -90,6 +90,14 @@ def test_a_named_boundary_adds_v_rand_and_vi(save):
     assert (found["v_rand"], found["vi"]) == (1, 0)
 
 
+def test_what_cannot_be_measured_at_a_boundary_is_null(save):
+    files = save("a.tif", [[1, 2], [2, 1]]), save("b.tif", np.ones((2, 2)))  # all of the truth is membrane
+    found = scores(*files, "--boundary", 1)
+    assert (found["v_rand"], found["vi"]) == (None, None)
+    assert "V-Rand none" in run(*files, "--boundary", 1).stdout
+    assert scores(*files).keys() == found.keys() - {"v_rand", "vi"}
+
+
 def test_a_boundary_value_that_never_occurs_is_an_error(save):
     result = run(save("a.tif", [[1, 2]]), save("b.tif", [[1, 2]]), "--boundary", 7)
     assert isinstance(result.exception, ValueError) and "7" in str(result.exception)

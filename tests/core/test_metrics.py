@@ -136,16 +136,17 @@ def test_without_two_pixels_to_compare_there_is_no_membrane_score(truth):
     assert score_planes([(truth, truth)], boundary=1).v_rand is None
 
 
-def test_json_holds_the_membrane_scores_only_where_a_boundary_is_named():
+def test_json_holds_the_membrane_scores_where_they_are_asked_for_measured_or_not():
     plane = two_cells(5)
     without, named = score_plane(plane, plane), score_planes([(plane, plane)], boundary=1)
-    assert json.loads(json.dumps(without.to_json())) == {
+    assert json.loads(json.dumps(without.to_json(membranes=False))) == {
         "pixel_accuracy": 1.0,
         "mean_dice": 1.0,
         "mean_iou": 1.0,
         "classes": {"0": {"dice": 1.0, "iou": 1.0}, "1": {"dice": 1.0, "iou": 1.0}},
     }
-    assert named.to_json() == without.to_json() | {"v_rand": 1.0, "vi": 0.0}
+    assert named.to_json(membranes=True) == named.to_json(membranes=False) | {"v_rand": 1.0, "vi": 0.0}
+    assert without.to_json(membranes=True) == without.to_json(membranes=False) | {"v_rand": None, "vi": None}
 
 
 @pytest.mark.parametrize(

@@ -44,9 +44,9 @@ def evaluate(
         values = ", ".join(map(str, list(scores.classes)[:20]))
         raise ValueError(f"--boundary {boundary} is in neither prediction nor truth: name one of {values}.")
     if json:
-        typer.echo(json_module.dumps(scores.to_json()))
+        typer.echo(json_module.dumps(scores.to_json(membranes=boundary is not None)))
     else:
-        _print_table(scores)
+        _print_table(scores, membranes=boundary is not None)
 
 
 def _planes(pairs: list[tuple[Path, Path]]) -> "Pairs":
@@ -87,7 +87,7 @@ def _foreground(planes: "Pairs", ignore: int | None) -> "Pairs":
         yield predicted[counted] != 0, true[counted] != 0
 
 
-def _print_table(scores: "Scores") -> None:
+def _print_table(scores: "Scores", *, membranes: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -99,8 +99,8 @@ def _print_table(scores: "Scores") -> None:
     console = Console()
     console.print(table)
     console.print(f"pixel accuracy {_shown(scores.pixel_accuracy)}")
-    if scores.v_rand is not None:
-        console.print(f"V-Rand {_shown(scores.v_rand)}, VI {_shown(scores.vi)} bits")
+    if membranes:
+        console.print(f"V-Rand {_shown(scores.v_rand)}, VI in bits {_shown(scores.vi)}")
 
 
 def _shown(score: float | None) -> str:

@@ -34,16 +34,15 @@ class Scores:
     v_rand: float | None = None
     vi: float | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Give what ``json.dumps`` takes; V-Rand and VI only where they were measured."""
+    def to_json(self, *, membranes: bool) -> dict[str, Any]:
+        """Give what ``json.dumps`` takes; with `membranes` also V-Rand and VI, measured or not."""
         scores: dict[str, Any] = {
             "pixel_accuracy": self.pixel_accuracy,
             "mean_dice": self.mean_dice,
             "mean_iou": self.mean_iou,
             "classes": {str(value): {"dice": s.dice, "iou": s.iou} for value, s in self.classes.items()},
         }
-        membranes = {"v_rand": self.v_rand, "vi": self.vi}
-        return scores | {name: score for name, score in membranes.items() if score is not None}
+        return scores | ({"v_rand": self.v_rand, "vi": self.vi} if membranes else {})
 
 
 def score_planes(
