@@ -60,6 +60,19 @@ def test_jpeg_is_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_large_picture_is_read_and_a_huge_one_should_be_a_tiff(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+):
+    path = tmp_path / f"large{suffix}"
+    Pillow.fromarray(GREY).save(path)
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 400)  # of 600: Pillow warns from 400 on
+    assert open_image(path).read().shape == (1, 20, 30)
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 200)  # and refuses from twice as many on
+    with pytest.raises(ValueError, match=rf"^large\{suffix} has too many pixels .*; save it as TIFF$"):
+        open_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
 def test_a_cut_off_picture_is_one_clear_sentence(tmp_path: Path, suffix: str):
     path = tmp_path / f"cut{suffix}"
     Pillow.fromarray(RGBA[..., :3]).save(path)

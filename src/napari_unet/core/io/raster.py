@@ -1,5 +1,6 @@
 """PNG and JPEG."""
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from napari_unet.core.io.names import image_stem
 
 _GREY = {"1": "1", "L": "L", "LA": "L", "La": "L", "I;16": "I;16", "I;16B": "I;16", "I": "I"}
 _PNG_GREY_ALPHA = 4
+_DAMAGE = (OSError, SyntaxError)  # what Pillow raises on damaged bytes
 _DTYPES = {"1": np.bool_, "L": np.uint8, "P": np.uint8, "RGB": np.uint8, "I;16": np.uint16, "I": np.int32}
 
 
@@ -29,13 +31,13 @@ class RasterPixels:
 
     @cached_property
     def _decoded(self) -> NDArray[Any]:
-        with readable(self.path, OSError, SyntaxError):
+        with readable(self.path, *_DAMAGE):
             if self.dtype == np.uint16 and self.mode != "I;16":  # Pillow would halve the depth
                 import imagecodecs  # where such a file is touched: the rest does without
 
                 deep = imagecodecs.png_decode(self.path.read_bytes())
                 return np.asarray(deep[..., : 3 if self.mode == "RGB" else 1]).reshape(self.shape)
-            with Pillow.open(self.path) as picture:
+            with _open_picture(self.path) as picture:
                 return np.asarray(picture.convert(self.mode) if picture.mode != self.mode else picture)
 
     def __getitem__(self, region: Region, /) -> NDArray[Any]:
@@ -62,9 +64,9 @@ def open_raster(path: Path, axes: str | None = None, *, indices: bool = False) -
     Raises
     ------
     ValueError
-        Where the file is damaged or is something else.
+        Where the file is damaged, is something else, or is too large to be decoded whole.
     """
-    with readable(path, OSError, SyntaxError, Pillow.DecompressionBombError), Pillow.open(path) as picture:
+    with _open_picture(path) as picture, readable(path, *_DAMAGE):
         mode = _target_mode(picture, indices=indices)
         size = (picture.height, picture.width)
     depth, colour_type = _png_header(path)
@@ -74,6 +76,18 @@ def open_raster(path: Path, axes: str | None = None, *, indices: bool = False) -
     shape = (*size, 3) if mode == "RGB" else size
     pixels = RasterPixels(path, shape, dtype, mode)
     return make_image(pixels, axes or "YXC"[: len(shape)], {}, "pixel", (), image_stem(path))
+
+
+def _open_picture(path: Path) -> Pillow.Image:
+    """Open without Pillow's warning of many pixels, meant for servers; twice as many it refuses."""
+    try:
+        with readable(path, *_DAMAGE), warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
+            return Pillow.open(path)
+    except Pillow.DecompressionBombError as error:
+        raise ValueError(
+            f"{path.name} has too many pixels to be decoded whole, as PNG and JPEG must be; save it as TIFF"
+        ) from error
 
 
 def _target_mode(picture: Pillow.Image, *, indices: bool) -> str:
