@@ -75,12 +75,20 @@ def test_the_labels_are_never_replaced(stack):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--spacing", "4;4"], "4;4"), (["--spacing", "4,4"], "spacing"), (["--sigma", "0"], "sigma = 0")],
+    [
+        (["--spacing", "4;4"], "--spacing is '4;4'"),
+        (["--spacing", "4,4"], "spacing"),
+        (["--sigma", "0"], "sigma = 0"),
+    ],
 )
 def test_a_bad_option_is_named_and_nothing_is_written(stack, tmp_path, options, message):
     result = run(stack, "--out", tmp_path / "w.tif", *options)
     assert isinstance(result.exception, ValueError) and message in str(result.exception)
     assert [path.name for path in tmp_path.iterdir()] == ["stack.tif"]
+
+
+def test_there_is_no_option_not_to_overwrite(stack, tmp_path):
+    assert run(stack, "--out", tmp_path / "w.tif", "--no-overwrite").exit_code == 2
 
 
 def test_float_labels_are_refused(tmp_path):

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from napari_unet.cli.arguments import floats
 from napari_unet.cli.outputs import refuse_outputs
 
 
@@ -14,9 +15,9 @@ def weights(
     w0: Annotated[float, typer.Option(help="Height of the boundary term in a gap of no width.")] = 10.0,
     sigma: Annotated[float, typer.Option(help="Width of the boundary term, in finest pixels.")] = 5.0,
     spacing: Annotated[
-        str | None, typer.Option(help="Size of a pixel along each axis, such as 50,4,4; else the file's.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace an existing weight map.")] = False,
+        str, typer.Option(help="Size of a pixel along each axis, such as 50,4,4; else the file's.")
+    ] = "",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing weight map.")] = False,
 ) -> None:
     """Write the boundary weight map of labels: class balance, and narrow gaps between objects weigh more."""
     import numpy as np
@@ -25,7 +26,7 @@ def weights(
     from napari_unet.core.weights import boundary_weights
 
     refuse_outputs([labels], [out], overwrite=overwrite)
-    image = open_labels(labels, spacing=None if spacing is None else _sizes(spacing))
+    image = open_labels(labels, spacing=floats("--spacing", spacing))
     # Time points are separate scenes; planes of a stack are one, with its spacing.
     scenes = ("T" if "T" in image.axes else "") + image.spatial_axes
     shape = (image.n_timepoints,) * ("T" in image.axes) + image.spatial_shape
@@ -39,10 +40,3 @@ def weights(
                 region, scene = (slice(t, t + 1), *region), scene[None]
             output.write(region, scene)
     typer.echo(f"{out}: weights of {image.name}, {' x '.join(map(str, shape))} {scenes}")
-
-
-def _sizes(spacing: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(size) for size in spacing.split(","))
-    except ValueError as error:
-        raise ValueError(f"Spacing {spacing!r} is not a list of numbers: write it as 50,4,4.") from error
