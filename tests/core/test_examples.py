@@ -66,6 +66,17 @@ def test_planes_without_labels_in_a_labelled_stack_are_unlabelled_and_it_is_said
     assert dataset.notes == ("image: planes 0, 2-3, 5 hold no label and count as unlabelled",)
 
 
+@pytest.mark.parametrize("task", ["classes", "objects"])
+def test_a_truly_empty_plane_counts_once_the_labels_are_raised_by_one(task):
+    labels = np.zeros((3, 4, 4), int)
+    labels[0, :2] = 1
+    dense = read(ramp((3, 4, 4)), labels, LabelOptions(task))
+    raised = read(ramp((3, 4, 4)), labels + 1, LabelOptions(task, SPARSE))
+    assert (len(dense.examples), len(raised.examples)) == (1, 3)
+    np.testing.assert_array_equal(raised.examples[0].annotation, dense.examples[0].annotation)
+    assert (raised.examples[2].annotation == 1).all()
+
+
 def test_a_single_dense_image_without_objects_is_all_background():
     pairs = [
         (image(ramp((4, 4)), name="full"), image(np.eye(4, dtype=int))),
