@@ -22,17 +22,16 @@ def images(draw: st.DrawFn) -> Image:
 @given(images(), st.data())
 def test_a_region_is_read_in_zyx_order_and_native_bytes_whatever_the_axes(image: Image, data: st.DataObject):
     t = data.draw(st.integers(0, image.n_timepoints - 1))
-    channels = data.draw(st.lists(st.integers(0, image.n_channels - 1), min_size=1, max_size=3))
     bounds = [sorted(data.draw(st.tuples(*[st.integers(0, size)] * 2))) for size in image.spatial_shape]
     region = tuple(slice(start, stop) for start, stop in bounds)
 
-    read = image.read(region, t=t, channels=channels)
+    read = image.read(region, t=t)
 
     dimensions = [a for a in "TC" + image.spatial_axes if a in image.axes]
     whole = np.einsum(f"{image.axes}->{''.join(dimensions)}", image.data)
     whole = whole[t] if "T" in image.axes else whole
     whole = whole if "C" in image.axes else whole[np.newaxis]
-    np.testing.assert_array_equal(read, whole[channels][(slice(None), *region)])
+    np.testing.assert_array_equal(read, whole[(slice(None), *region)])
     assert read.dtype.isnative and read.dtype == image.dtype
     assert read.flags.writeable and read.flags.c_contiguous and not np.shares_memory(read, image.data)
 
@@ -48,7 +47,7 @@ def test_channels_are_selected_in_the_given_order_and_keep_their_names():
     data = np.arange(12).reshape(2, 2, 3)
     image = override(make_image(data, "YXC", {}, "pixel", ("a", "b", "c"), "cells"), channels=[2, 0])
     assert image.channels == ("c", "a")
-    np.testing.assert_array_equal(image.read(channels=[1]), data[np.newaxis, ..., 0])
+    np.testing.assert_array_equal(image.read(), data[..., [2, 0]].transpose(2, 0, 1))
 
 
 def test_a_channel_that_does_not_exist_is_refused():
@@ -83,6 +82,6 @@ def test_only_the_wanted_time_point_and_run_of_channels_are_touched():
             )
 
     recorder = Recorder()
-    image = override(make_image(recorder, "TCYX", {}, "pixel", (), "cells"), channels=[1, 5, 6, 2])
-    assert image.read((slice(1, 2), slice(0, 3)), t=7, channels=[1, 2]).shape == (2, 1, 3)
+    image = override(make_image(recorder, "TCYX", {}, "pixel", (), "cells"), channels=[6, 5])
+    assert image.read((slice(1, 2), slice(0, 3)), t=7).shape == (2, 1, 3)
     assert recorder.region == (slice(7, 8), slice(5, 7), slice(1, 2), slice(0, 3))

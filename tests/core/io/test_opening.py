@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_unet.core.io import find_images, open_image, open_stack, read_labels
+from napari_unet.core.io import find_images, open_image, open_labels, open_stack, read_labels
 
 RNG = np.random.default_rng(0)
 
@@ -37,8 +37,8 @@ def test_a_path_that_is_no_image_is_refused(tmp_path: Path):
 def test_labels_are_integers_and_bool_becomes_uint8(tmp_path: Path):
     tifffile.imwrite(tmp_path / "mask.tif", RNG.random((8, 9)) > 0.5)
     tifffile.imwrite(tmp_path / "big.tif", np.full((8, 9), 70000, ">u4"))
-    assert read_labels(tmp_path / "mask.tif").dtype == np.uint8
-    labels = read_labels(tmp_path / "big.tif", (slice(0, 2), slice(0, 3)))
+    assert read_labels(open_labels(tmp_path / "mask.tif")).dtype == np.uint8
+    labels = read_labels(open_labels(tmp_path / "big.tif"), (slice(0, 2), slice(0, 3)))
     assert labels.shape == (2, 3) and labels.max() == 70000 and labels.dtype.isnative
 
 
@@ -53,7 +53,7 @@ def test_labels_are_integers_and_bool_becomes_uint8(tmp_path: Path):
 def test_what_cannot_be_labels_is_refused_with_a_remedy(tmp_path: Path, labels: np.ndarray, sentence: str):
     tifffile.imwrite(tmp_path / "l.tif", labels, photometric="rgb" if labels.ndim == 3 else "minisblack")
     with pytest.raises(ValueError, match=sentence):
-        read_labels(tmp_path / "l.tif")
+        read_labels(open_labels(tmp_path / "l.tif"))
 
 
 def test_a_folder_of_planes_is_one_stack(tmp_path: Path):

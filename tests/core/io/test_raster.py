@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from napari_unet.core.io import open_image, read_labels
+from napari_unet.core.io import open_image, open_labels, read_labels
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 255, (20, 30), dtype=np.uint8)
@@ -44,7 +44,7 @@ def test_a_palette_is_colours_in_an_image_and_indices_in_labels(tmp_path: Path):
     image = open_image(tmp_path / "p.png").read()
     assert image.shape == (3, 20, 30)
     np.testing.assert_array_equal(image[0] == 255, indices == 1)
-    np.testing.assert_array_equal(read_labels(tmp_path / "p.png"), indices)
+    np.testing.assert_array_equal(read_labels(open_labels(tmp_path / "p.png")), indices)
 
 
 def test_a_grey_palette_stays_one_channel(tmp_path: Path):

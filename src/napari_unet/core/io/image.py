@@ -54,9 +54,9 @@ class Image:
     >>> image = Image(pixels, "YXC", (0.5, 0.5), "µm", ("dna", "actin"), "cells")
     >>> image.spatial_axes, image.spatial_shape, image.n_channels
     ('YX', (3, 4), 2)
-    >>> image.read((slice(0, 2), slice(1, 3)), channels=[1])
-    array([[[ 3,  5],
-            [11, 13]]])
+    >>> image.read((slice(0, 2), slice(1, 3)))[1]
+    array([[ 3,  5],
+           [11, 13]])
     """
 
     data: LazyArray
@@ -107,9 +107,7 @@ class Image:
         """The type that `read` returns: the stored one in native byte order."""
         return np.dtype(self.data.dtype).newbyteorder("=")
 
-    def read(
-        self, region: Region | None = None, *, t: int = 0, channels: Sequence[int] | None = None
-    ) -> NDArray[Any]:
+    def read(self, region: Region | None = None, *, t: int = 0) -> NDArray[Any]:
         """Read a region.
 
         Parameters
@@ -118,8 +116,6 @@ class Image:
             One slice per spatial axis, inside the image, without step; None is everything.
         t
             Time point.
-        channels
-            Which channels, in which order; None is all.
 
         Returns
         -------
@@ -129,16 +125,14 @@ class Image:
         Raises
         ------
         ValueError
-            Where the region, time point or a channel lies outside, or the file turns out to be damaged.
+            Where the region or time point lies outside, or the file turns out to be damaged.
         """
         if not 0 <= t < self.n_timepoints:
             raise ValueError(f"{self.name}: no time point {t}; choose one of 0 to {self.n_timepoints - 1}")
-        chosen = check_channels(channels, self.n_channels, self.name)
         slices = dict(zip(self.spatial_axes, self._inside(region), strict=True))
-        slices |= {"T": slice(t, t + 1), "C": slice(min(chosen), max(chosen) + 1)}
+        slices |= {"T": slice(t, t + 1), "C": slice(0, self.n_channels)}
         block = np.asarray(self.data[tuple(slices[axis] for axis in self.axes)])
         block = _in_order(block, self.axes, "TC" + self.spatial_axes)[0]  # C, *spatial
-        block = block[[channel - min(chosen) for channel in chosen]]
         return np.array(block, dtype=self.dtype, order="C")
 
     def _size(self, axis: str) -> int:
@@ -204,28 +198,21 @@ def make_image(
 
 
 def override(
-    image: Image,
-    *,
-    axes: str | None = None,
-    spacing: Sequence[float] | None = None,
-    channels: Sequence[int] | None = None,
+    image: Image, *, spacing: Sequence[float] | None = None, channels: Sequence[int] | None = None
 ) -> Image:
-    """Return the image with other axes, another spacing, or only some channels.
+    """Return the image with another spacing, or only some channels.
 
     Raises
     ------
     ValueError
-        Where axes or spacing do not fit the shape or a channel does not exist.
+        Where the spacing does not fit the axes or a channel does not exist.
 
     Examples
     --------
-    >>> image = Image(np.zeros((3, 8, 8)), "ZYX", (1.0, 1.0, 1.0), "pixel", ("",), "cells")
-    >>> override(image, axes="CYX", channels=[0, 2]).n_channels
-    2
+    >>> image = make_image(np.zeros((3, 8, 8)), "CYX", {}, "pixel", ("a", "b", "c"), "cells")
+    >>> override(image, channels=[2, 0]).channels
+    ('c', 'a')
     """
-    if axes is not None:
-        known = dict(zip(image.spatial_axes, image.spacing, strict=True))
-        image = make_image(image.data, axes, known, image.unit, image.channels, image.name)
     if spacing is not None:
         image = replace(image, spacing=tuple(float(size) for size in spacing))
     if channels is not None:
@@ -233,9 +220,9 @@ def override(
     return image
 
 
-def check_channels(channels: Sequence[int] | None, n_channels: int, name: str) -> tuple[int, ...]:
-    """Return the chosen channels, all for None; ValueError where one does not exist."""
-    chosen = tuple(range(n_channels)) if channels is None else tuple(index(channel) for channel in channels)
+def check_channels(channels: Sequence[int], n_channels: int, name: str) -> tuple[int, ...]:
+    """Return the chosen channels; ValueError where one does not exist."""
+    chosen = tuple(index(channel) for channel in channels)
     outside = [channel for channel in chosen if not 0 <= channel < n_channels]
     if outside or not chosen:
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unet.core.io.axes import AXES, UNKNOWN_UNIT, check_axes, spatial_of
+from napari_unet.core.io.axes import AXES, check_axes, spatial_of
 from napari_unet.core.io.image import Region
 
 
@@ -19,8 +19,8 @@ class Layout:
     dtype: np.dtype[Any]
     axes: str
     spacing: tuple[float, ...]
-    unit: str = UNKNOWN_UNIT
-    channels: Sequence[str] = ()
+    unit: str
+    channels: Sequence[str]
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.shape, "output")

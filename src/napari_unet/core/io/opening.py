@@ -1,6 +1,6 @@
 """Open whatever a path is: one image, labels, or a folder's planes as one stack."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,19 +88,15 @@ def check_labels(image: Image) -> None:
         )
 
 
-def read_labels(
-    source: str | Path | Image, region: Region | None = None, *, axes: str | None = None, t: int = 0
-) -> NDArray[Any]:
+def read_labels(image: Image, region: Region | None = None, *, t: int = 0) -> NDArray[Any]:
     """Read an annotation or labels.
 
     Parameters
     ----------
-    source
-        A file, or an image that is already open (a stack of files, say).
+    image
+        As `open_labels` gives it, or any other that can be labels.
     region
         One slice per spatial axis; None is everything.
-    axes
-        Names of the stored dimensions of a file; None takes the file's.
     t
         Time point.
 
@@ -120,7 +116,6 @@ def read_labels(
     array([[1, 0],
            [0, 1]], dtype=uint8)
     """
-    image = source if isinstance(source, Image) else open_labels(source, axes=axes)
     check_labels(image)
     labels: NDArray[Any] = image.read(region, t=t)[0]
     if labels.dtype == bool:
@@ -140,14 +135,13 @@ class PlaneStack:
     paths: tuple[Path, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    open_plane: Callable[[Path], Image]
 
     def __getitem__(self, region: Region, /) -> NDArray[Any]:
         paths = self.paths[region[0]]
         plane_shape = [len(range(n)[part]) for n, part in zip(self.shape[1:], region[1:], strict=True)]
         out = np.empty((len(paths), *plane_shape), self.dtype)
         for target, path in zip(out, paths, strict=True):
-            target[...] = self.open_plane(path).data[region[1:]]
+            target[...] = open_image(path).data[region[1:]]
         return out
 
 
@@ -157,7 +151,6 @@ def open_stack(
     axes: str | None = None,
     spacing: Sequence[float] | None = None,
     channels: Sequence[int] | None = None,
-    labels: bool = False,
 ) -> Image:
     """Open files of one plane each as one stack along Z.
 
@@ -167,8 +160,6 @@ def open_stack(
         The planes in order, as `find_images` sorts them.
     axes, spacing, channels
         As for `open_image`, of the whole stack; the distance of the planes is unknown (1.0) unless given.
-    labels
-        Whether the planes are labels: a palette then gives its indices.
 
     Returns
     -------
@@ -182,11 +173,10 @@ def open_stack(
     """
     if not paths:
         raise ValueError("a stack needs at least one plane; give a folder with images")
-    open_plane = open_labels if labels else open_image
-    first = open_plane(paths[0])
+    first = open_image(paths[0])
     for path in paths:
-        _check_plane(open_plane(path), first, path, paths[0])
-    data = PlaneStack(tuple(paths), (len(paths), *first.data.shape), first.dtype, open_plane)
+        _check_plane(open_image(path), first, path, paths[0])
+    data = PlaneStack(tuple(paths), (len(paths), *first.data.shape), first.dtype)
     sizes = dict(zip(first.spatial_axes, first.spacing, strict=True))
     name = image_stem(paths[0].resolve().parent)
     stack = make_image(data, axes or "Z" + first.axes, sizes, first.unit, first.channels, name)
