@@ -56,4 +56,7 @@ def test_napari_finds_the_manifest_and_every_command_in_it():
 
 
 def test_the_manifest_at_the_root_is_the_packaged_one():
-    assert (ROOT / "napari.yaml").resolve() == Path(napari_unet.__file__).with_name("napari.yaml")
+    link = ROOT / "napari.yaml"
+    if link.is_file() and not link.is_symlink():
+        pytest.skip("checked out without symbolic links: a text file stands in for the link")
+    assert link.resolve() == Path(napari_unet.__file__).with_name("napari.yaml")
