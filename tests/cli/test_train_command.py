@@ -94,7 +94,7 @@ def test_folders_pair_by_name(tmp_path):
 def test_the_same_command_gives_the_same_bytes_and_another_seed_others(files, tmp_path):
     bytes_of = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        out = tmp_path / name
+        out = tmp_path / f"{name}.safetensors"
         assert run(*files, "--out", out, "--seed", seed, *TINY) == 0
         bytes_of.append(out.read_bytes())
     assert bytes_of[0] == bytes_of[1] != bytes_of[2]
@@ -168,6 +168,12 @@ def test_an_existing_model_is_refused_before_anything_is_read_and_replaced_when_
     assert "--overwrite" in capsys.readouterr().err and out.read_bytes() == b"precious"
     assert run(*files, "--out", out, "--overwrite", *TINY) == 0
     assert load_model(out).training["steps"] == 2
+
+
+@pytest.mark.parametrize("name", ["model", "model.pt", ".safetensors"])
+def test_a_name_that_is_not_that_of_a_model_file_is_refused(name, tmp_path, capsys):
+    assert run("absent.tif", "absent.tif", "--out", tmp_path / name) == 2
+    assert f"--out is {tmp_path / name}: give the model file a name that ends in" in capsys.readouterr().err
 
 
 def test_an_existing_curve_is_refused(files, tmp_path):
