@@ -215,8 +215,22 @@ def test_ctrl_c_saves_the_best_model_so_far_names_it_and_exits_with_130(files, t
     assert all(torch.isfinite(value).all() for value in model.network.state_dict().values())
 
 
-def test_a_width_that_the_model_to_start_from_does_not_have_is_refused(files, tmp_path, capsys):
-    first = tmp_path / "first.safetensors"
+@pytest.mark.parametrize(
+    ("option", "value", "present"),
+    [("--architecture", "fcn8s", "unet"), ("--width", 7, 2), ("--depth", 3, 1)],
+)
+def test_a_network_that_the_model_to_start_from_does_not_have_is_refused(
+    option, value, present, files, tmp_path, capsys
+):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     assert run(*files, "--out", first, *TINY) == 0
-    assert run(*files, "--out", tmp_path / "second.safetensors", "--start", first, "--width", "7") == 2
-    assert "--width is 7 but the model to start from has" in capsys.readouterr().err
+    assert run(*files, "--out", second, "--start", first, option, value) == 2
+    expected = f"{option} is {value} but the model to start from has {present}: leave it out"
+    assert expected in capsys.readouterr().err and not second.exists()
+
+
+def test_an_older_network_is_trained_further_without_naming_it_again(files, tmp_path):
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert run(*files, "--out", first, "--architecture", "fcn32s", *TINY) == 0
+    assert run(*files, "--out", second, "--start", first, *TINY) == 0
+    assert load_model(second).architecture == "fcn32s"

@@ -1,7 +1,7 @@
-"""Lists written as text on the command line."""
+"""Values written as text on the command line."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T", int, float)
 
@@ -14,6 +14,15 @@ def integers(option: str, text: str) -> tuple[int, ...] | None:
 def floats(option: str, text: str) -> tuple[float, ...] | None:
     """Read "50,4,4"; nothing gives None."""
     return _numbers(option, text, float)
+
+
+def opening_options(axes: str | None, spacing: str, channels: str) -> dict[str, Any]:
+    """Read --axes, --spacing and --channels: how files are to be opened."""
+    return {
+        "axes": axes,
+        "spacing": floats("--spacing", spacing),
+        "channels": integers("--channels", channels),
+    }
 
 
 def _numbers(option: str, text: str, kind: Callable[[str], T]) -> tuple[T, ...] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from napari_unet.cli.arguments import floats, integers
+from napari_unet.cli.arguments import opening_options
 from napari_unet.cli.outputs import refuse_outputs
 
 if TYPE_CHECKING:
@@ -44,11 +44,7 @@ def segment(
     from napari_unet.core.stacks import SegmentConfig
 
     config = SegmentConfig(kind, int(halo) if halo.isdecimal() else halo, tile, choose_device(device).type)
-    opening = {
-        "axes": axes,
-        "spacing": floats("--spacing", spacing),
-        "channels": integers("--channels", channels),
-    }
+    opening = opening_options(axes, spacing, channels)
     paths = find_images(input)
     one = stack or [Path(input).expanduser()] == paths
     outputs = [out] if one else name_outputs(paths, out)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from napari_unet.cli.arguments import floats, integers
+from napari_unet.cli.arguments import integers, opening_options
 
 if TYPE_CHECKING:
+    import torch
+
     from napari_unet.core.examples import Dataset, LabelOptions
     from napari_unet.core.modelfile import Model
 
@@ -30,7 +32,7 @@ def train(
     complete: Annotated[str, typer.Option(help="With ignore: planes where 0 is background, e.g. 3,7.")] = "",
     slices: Annotated[str, typer.Option(help="Planes to train on, e.g. 0,3,7; all by default.")] = "",
     ndim: Annotated[Literal[2, 3], typer.Option(help="2: planes; 3: volumes.")] = 2,
-    architecture: Annotated[ArchitectureName, typer.Option(help="The network.")] = "unet",
+    architecture: Annotated[ArchitectureName | None, typer.Option(help="The network; default unet.")] = None,
     width: Annotated[int | None, typer.Option(help="Channels of its first level.")] = None,
     depth: Annotated[int | None, typer.Option(help="Number of its poolings.")] = None,
     loss: Annotated[LossName, typer.Option(help="What training makes small.")] = "ce+dice",
@@ -48,14 +50,11 @@ def train(
 ) -> None:
     """Train a network on annotated images; without --minutes or --steps, until the score settles."""
     begun = perf_counter()
-    if out.suffix != ".safetensors":
-        raise ValueError(f"--out is {out}: give the model file a name that ends in .safetensors")
-    check_output(out, overwrite)
-    check_output(log, overwrite)
+    check_outputs(out, log, overwrite)
     from napari_unet.cli.training import run_training
     from napari_unet.core.devices import choose_device, describe_device
     from napari_unet.core.examples import LabelOptions
-    from napari_unet.core.modelfile import load_model, save_model
+    from napari_unet.core.modelfile import save_model
     from napari_unet.core.starting import Architecture, new_model
     from napari_unet.core.supply import TrainConfig
 
@@ -63,18 +62,13 @@ def train(
     planes = integers("--slices", slices)
     options = LabelOptions(task, unlabelled, integers("--complete", complete) or (), planes, ndim)
     chosen_device = choose_device(device)
-    opening = {
-        "axes": axes,
-        "spacing": floats("--spacing", spacing),
-        "channels": integers("--channels", channels),
-    }
-    first = None if start is None else load_model(start, chosen_device)
-    normalisation = None if first is None else first.normalisation
-    dataset = read_dataset(images, labels, options, opening, normalisation)
+    opening = opening_options(axes, spacing, channels)
+    first = None if start is None else load_start(start, chosen_device, architecture, width, depth)
+    dataset = read_dataset(images, labels, options, opening, first)
     if first is None:
-        model = new_model(dataset, Architecture(architecture, width, depth), seed=seed, device=chosen_device)
+        wanted = Architecture(architecture or "unet", width, depth)
+        model = new_model(dataset, wanted, seed=seed, device=chosen_device)
     else:
-        check_size(first, width, depth)
         model = continue_model(dataset, first, start, seed)
     typer.echo(f"{describe_device(chosen_device)}; {describe_model(model)}")
     result, interrupted = run_training(model, dataset, config, log, begun=begun)
@@ -82,6 +76,14 @@ def train(
     typer.echo(f"saved {out} after {result.steps} steps in {result.seconds:.1f} s")
     if interrupted:
         raise typer.Exit(130)
+
+
+def check_outputs(out: Path, log: Path | None, overwrite: bool) -> None:
+    """Refuse a model file or a curve that could not be written."""
+    if out.suffix != ".safetensors":
+        raise ValueError(f"--out is {out}: give the model file a name that ends in .safetensors")
+    check_output(out, overwrite)
+    check_output(log, overwrite)
 
 
 def check_output(path: Path | None, overwrite: bool) -> None:
@@ -103,9 +105,9 @@ def read_dataset(
     labels: str,
     options: "LabelOptions",
     opening: dict[str, Any],
-    normalisation: str | None = None,
+    first: "Model | None" = None,
 ) -> "Dataset":
-    """Pair the files, read what is annotated, and say what was handled."""
+    """Pair the files, read what is annotated as the model to start from does, and say what was handled."""
     from napari_unet.core.examples import read_examples
     from napari_unet.core.io import find_images, open_image, open_labels, pair_files
 
@@ -114,7 +116,7 @@ def read_dataset(
     dataset = read_examples(
         [(open_image(image, **opening), open_labels(mask, axes=label_axes)) for image, mask in pairs],
         options,
-        normalisation=normalisation,
+        normalisation=None if first is None else first.normalisation,
     )
     for note in dataset.notes:
         typer.echo(note)
@@ -125,12 +127,22 @@ def read_dataset(
     return dataset
 
 
-def check_size(first: "Model", width: int | None, depth: int | None) -> None:
-    """Refuse a width or depth that is not that of the model to start from."""
+def load_start(
+    path: Path, device: "torch.device", architecture: str | None, width: int | None, depth: int | None
+) -> "Model":
+    """Load the model to start from; refuse an architecture, width or depth that it does not have."""
+    from napari_unet.core.modelfile import load_model
+
+    first = load_model(path, device)
     config = first.network.config
-    for option, wanted, present in (("--width", width, config.width), ("--depth", depth, config.depth)):
+    for option, wanted, present in (
+        ("--architecture", architecture, first.architecture),
+        ("--width", width, config.width),
+        ("--depth", depth, config.depth),
+    ):
         if wanted not in (None, present):
             raise ValueError(f"{option} is {wanted} but the model to start from has {present}: leave it out")
+    return first
 
 
 def continue_model(dataset: "Dataset", first: "Model", path: Path | None, seed: int) -> "Model":
