@@ -91,6 +91,40 @@ def test_another_class_set_keeps_the_layers_that_fit(architecture):
     model.network(torch.zeros(1, 1, *model.network.input_shape((32, 32))))
 
 
+@pytest.mark.parametrize("architecture", ["fcn32s", "fcn8s"])
+def test_score_maps_of_classes_that_both_know_follow_them_to_their_place(architecture):
+    start = new_model(dataset((0, 1, 7)), Architecture(architecture, 2, 3), seed=1)
+    with torch.no_grad():
+        for weight in start.network.parameters():
+            weight.uniform_()
+    model, anew = fine_tune(dataset((7, 3, 0)), start, seed=2)
+    old, new = weights_of(start), weights_of(model)
+    fresh = weights_of(new_model(dataset((7, 3, 0)), Architecture(architecture, 2, 3), seed=2))
+    for name in (name for name in new if name.startswith("scores.")):
+        assert torch.equal(new[name][[0, 2]], old[name][[2, 0]])
+        assert torch.equal(new[name][1], fresh[name][1])
+    for name in (name for name in new if name.startswith("upsamples.")):
+        assert torch.equal(new[name][0, 2], old[name][2, 0]) and torch.equal(new[name][0, 0], old[name][2, 2])
+        assert torch.equal(new[name][1], fresh[name][1]) and torch.equal(new[name][:, 1], fresh[name][:, 1])
+    assert anew == ()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_what_belongs_to_classes_starts_anew_where_none_is_known_and_is_named(architecture):
+    """As many classes as before, but other ones."""
+    start = new_model(dataset((0, 1)), Architecture(architecture, 2, 3), seed=1)
+    _, anew = fine_tune(dataset((4, 5)), start, seed=2)
+    of_classes = ("scores.", "upsamples.") if architecture.startswith("fcn") else ("head.",)
+    assert anew == tuple(name for name in weights_of(start) if name.startswith(of_classes))
+
+
+def test_a_volume_of_another_spacing_keeps_every_layer():
+    start = new_model(dataset(axes="ZYX", spacing=(8.0, 1.0, 1.0)), Architecture("unet", 2, 2), seed=1)
+    model, anew = fine_tune(dataset(axes="ZYX"), start, seed=2)
+    assert anew == () and model.network.config == start.network.config
+    assert model.spacing == (1.0, 1.0, 1.0)
+
+
 def test_another_number_of_channels_starts_the_first_layer_anew_and_says_so():
     start = new_model(dataset(), Architecture("unet", 2, 1), seed=1)
     model, anew = fine_tune(dataset(n_channels=3), start, seed=2)

@@ -1,6 +1,6 @@
 """A model to start training from: a fresh one, or one that keeps what another has learnt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -8,8 +8,8 @@ from torch import Tensor
 from napari_unet import __version__
 from napari_unet.core.examples import Dataset
 from napari_unet.core.modelfile import Model
-from napari_unet.core.networks import build_network, network_config
-from napari_unet.core.targets import ClassLabel
+from napari_unet.core.networks import SKIPS, build_network, network_config
+from napari_unet.core.networks.unet import UNetConfig
 
 DEFAULT_SIZE = {"cpu": (16, 3), "mps": (32, 4), "cuda": (32, 4)}
 """Width and depth of the U-Net on each kind of device: what learns most in the first minute or two."""
@@ -67,12 +67,18 @@ def new_model(
         depth=depth if architecture.depth is None else architecture.depth,
         spacing=dataset.spacing,
     )
+    return _untrained(dataset, architecture.name, config, seed, device)
+
+
+def _untrained(
+    dataset: Dataset, architecture: str, config: UNetConfig, seed: int, device: torch.device
+) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_network(architecture.name, config)
+        network = build_network(architecture, config)
     return Model(
         network.to(device),
-        architecture.name,
+        architecture,
         dataset.task,
         dataset.classes,
         dataset.axes,
@@ -114,7 +120,7 @@ def fine_tune(dataset: Dataset, start: Model, *, seed: int = 0) -> tuple[Model, 
     ----------
     dataset : Dataset
     start : Model
-        Its architecture, width and depth are taken; its network stays as it is.
+        Its architecture is taken, with width, depth and poolings; its network stays as it is.
     seed : int
         Of the random weights of what is new.
 
@@ -137,31 +143,33 @@ def fine_tune(dataset: Dataset, start: Model, *, seed: int = 0) -> tuple[Model, 
         )
     if start.axes != dataset.axes:
         raise ValueError(f"the model to start from is for {start.axes} images: use --ndim {len(start.axes)}")
-    config = start.network.config
+    config = replace(start.network.config, in_channels=len(dataset.channels), n_classes=len(dataset.classes))
     device = next(start.network.parameters()).device
-    architecture = Architecture(start.architecture, config.width, config.depth)
-    model = new_model(dataset, architecture, seed=seed, device=device)
+    model = _untrained(dataset, start.architecture, config, seed, device)
+    known = [label for label in model.classes if label in start.classes]
+    new_rows, old_rows = (
+        torch.tensor([classes.index(label) for label in known], dtype=torch.int64, device=device)
+        for classes in (model.classes, start.classes)
+    )
     kept, anew = start.network.state_dict(), []
-    weights = model.network.state_dict()
-    for name, fresh in weights.items():
-        old = kept.get(name)
-        if old is None or old.shape[1:] != fresh.shape[1:]:
-            anew.append(name)
-        elif name.startswith("head."):
-            if not _copy_classes(fresh, old, model.classes, start.classes):
-                anew.append(name)
-        elif old.shape == fresh.shape:
-            fresh.copy_(old)
+    for name, fresh in model.network.state_dict().items():
+        n_axes = _class_axes(start.architecture, name)
+        if n_axes and known:
+            fresh[_among(new_rows, n_axes)] = kept[name][_among(old_rows, n_axes)]
+        elif not n_axes and fresh.shape == kept[name].shape:
+            fresh.copy_(kept[name])
         else:
             anew.append(name)
     return model, tuple(anew)
 
 
-def _copy_classes(
-    fresh: Tensor, old: Tensor, classes: tuple[ClassLabel, ...], old_classes: tuple[ClassLabel, ...]
-) -> bool:
-    """Copy the output channel (the first axis) of each class that both models know; tell if there is any."""
-    known = [label for label in classes if label in old_classes]
-    for label in known:
-        fresh[classes.index(label)].copy_(old[old_classes.index(label)])
-    return bool(known)
+def _class_axes(architecture: str, name: str) -> int:
+    """Tell how many of the first axes of a weight count classes."""
+    if architecture in SKIPS and name.startswith("upsamples."):
+        return 2  # from the score map of each class to that of each class
+    return int(name.startswith(("head.", "scores.")))
+
+
+def _among(rows: Tensor, n_axes: int) -> tuple[Tensor, ...]:
+    """Index the given rows along each of the first axes."""
+    return (rows,) if n_axes == 1 else (rows[:, None], rows)
