@@ -1,17 +1,20 @@
 """Models to start from: fresh ones, and those that keep what another has learnt."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+from napari_unet.core import starting
 from napari_unet.core.examples import Dataset
 from napari_unet.core.networks import ARCHITECTURES
-from napari_unet.core.starting import Architecture, fine_tune, new_model
+from napari_unet.core.starting import Architecture, fine_tune
 from napari_unet.core.targets import ClassLabel, Example
 
 TINY = Architecture(width=2, depth=1)
+new_model = partial(starting.new_model, device=torch.device("cpu"))
 
 
 def dataset(values=(0, 1), axes="YX", spacing=None, n_channels=1):
@@ -45,6 +48,16 @@ def test_the_seed_decides_on_the_weights_and_torchs_own_generator_is_left_alone(
         torch.equal(a, b) for a, b in zip(weights_of(one).values(), weights_of(again).values(), strict=True)
     )
     assert not torch.equal(weights_of(one)["head.weight"], weights_of(other)["head.weight"])
+
+
+def test_the_network_lives_on_the_fastest_device_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr(starting, "choose_device", lambda: torch.device("meta"))
+    deconvnet = Architecture("deconvnet", 2, 1)
+    assert {value.device.type for value in starting.new_model(dataset(), deconvnet).network.parameters()} == {
+        "meta"
+    }
+    on_cpu = starting.new_model(dataset(), deconvnet, device=torch.device("cpu"))
+    assert {value.device.type for value in on_cpu.network.parameters()} == {"cpu"}
 
 
 def test_an_unknown_architecture_is_named():

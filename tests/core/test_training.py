@@ -17,6 +17,7 @@ from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example
 from napari_unet.core.training import TrainConfig, View, Wanted, drain, train
 
+CPU = torch.device("cpu")
 CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "bright"))
 QUICK = TrainConfig(steps=3, patch_size=32, batch_size=2)
 LEARNING = TrainConfig(steps=40, patch_size=32, batch_size=4, learning_rate=0.05)
@@ -33,7 +34,7 @@ def bright_discs(shape=(64, 64), seed=0, source="here"):
     return Example(image[None], inside + 1, (1.0,) * len(shape), source)
 
 
-def model_for(examples, architecture=None, seed=0, classes=CLASSES, task="classes"):
+def model_for(examples, architecture=None, seed=0, classes=CLASSES, task="classes", device=CPU):
     first = examples[0]
     axes = "ZYX"[-first.annotation.ndim :]
     data = Dataset(
@@ -47,7 +48,7 @@ def model_for(examples, architecture=None, seed=0, classes=CLASSES, task="classe
         "percentile",
         (),
     )
-    return new_model(data, architecture or Architecture(width=4, depth=2), seed=seed)
+    return new_model(data, architecture or Architecture(width=4, depth=2), seed=seed, device=device)
 
 
 def run(examples, config=QUICK, **options):

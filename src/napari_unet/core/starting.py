@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from napari_unet import __version__
+from napari_unet.core.devices import choose_device
 from napari_unet.core.examples import Dataset
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks import SKIPS, build_network, network_config
@@ -44,7 +45,7 @@ def new_model(
     seed : int
         Of the random weights.
     device : torch.device, optional
-        Where the network lives; the CPU by default.
+        Where the network lives; by default the fastest that there is, as `choose_device` finds it.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def new_model(
         If there is no such architecture.
     """
     architecture = architecture or Architecture()
-    device = device or torch.device("cpu")
+    device = device or choose_device()
     width, depth = default_size(dataset, device) if architecture.name == "unet" else (None, None)
     config = network_config(
         architecture.name,
