@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, prod
 
 from napari_unet.core.augment import MANY_IMAGES, ONE_STACK, Augmentation
 from napari_unet.core.batches import Batch, BatchSource
@@ -90,7 +90,7 @@ class Supply:
         self._options = TargetOptions(model.task, model.classes, config.w0, config.sigma)
         self._targets: dict[int, tuple[Example, Target]] = {}  # by the example's id
         self._batch_size = config.batch_size or DEFAULT_BATCH[model.network.config.ndim]
-        self._patch_size = config.patch_size
+        self._patch_size = config.patch_size or DEFAULT_PATCH[model.network.config.ndim]
         self.validation: tuple[Target, ...] = ()
 
     def follow(self, examples: Sequence[Example], seed: int) -> str:
@@ -109,7 +109,7 @@ class Supply:
             self._device,
             balanced=self._config.loss == "weighted-ce",
         )
-        self._patch_shape = self._fitting_patch(self._patch_size)
+        self._patch_shape = self._fitting_patch()
         return split.how
 
     def draw(self) -> Batch:
@@ -118,24 +118,33 @@ class Supply:
 
     def shrink(self) -> str:
         """Ask for less memory from now on: half the batch, then half the patch."""
+        before = self._batch_size, self._patch_shape
         if self._batch_size > 1:
             self._batch_size //= 2
-            return f"memory is short: the batch is now {self._batch_size} patches"
-        self._patch_size = max(1, max(self._patch_shape) // 2)
-        smaller = self._fitting_patch(self._patch_size)
-        if smaller == self._patch_shape:
+            said = f"the batch is now {self._batch_size} patches"
+        else:
+            while self._patch_size > 1 and self._patch_shape == before[1]:
+                self._patch_size //= 2
+                self._patch_shape = self._fitting_patch()
+            said = f"a patch is now {self._patch_shape} pixels"
+        if before == (self._batch_size, self._patch_shape) or not self._can_normalise():
             raise MemoryError(
-                f"memory does not suffice for one patch of {smaller}: use a smaller --width or --depth"
+                f"memory does not suffice for batches of shape {(before[0], *before[1])}: "
+                "use a smaller --width or --depth"
             )
-        self._patch_shape = smaller
-        return f"memory is short: a patch is now {smaller} pixels"
+        return f"memory is short: {said}"
 
-    def _fitting_patch(self, patch_size: int | None) -> tuple[int, ...]:
+    def _can_normalise(self) -> bool:
+        """Tell whether the bottom level has more than one pixel in a batch: batch norm takes no fewer."""
+        network = self._model.network
+        cells = (size // step for size, step in zip(self._patch_shape, network.stride, strict=True))
+        return network.config.norm == "none" or self._batch_size * prod(cells) > 1
+
+    def _fitting_patch(self) -> tuple[int, ...]:
         """Patch shape that the network takes: no larger than the largest example along each axis."""
         network = self._model.network
-        size = patch_size or DEFAULT_PATCH[network.config.ndim]
         extents = zip(*(target.classes.shape for _, target in self._targets.values()), strict=True)
-        wanted = [min(size, max(extent)) for extent in extents]
+        wanted = [min(self._patch_size, max(extent)) for extent in extents]
         if any(network.margin):
             wanted = [-(-each // 2) for each in wanted]  # the margin comes on top
         return network.input_shape(wanted)

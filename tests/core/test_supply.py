@@ -1,0 +1,81 @@
+"""The supply of batches: what it asks of the memory, and how it asks for less."""
+
+from math import prod
+
+import numpy as np
+import pytest
+import torch
+
+from napari_unet.core.examples import Dataset
+from napari_unet.core.starting import Architecture, new_model
+from napari_unet.core.supply import Supply, TrainConfig
+from napari_unet.core.targets import Example, annotated_classes
+
+CPU = torch.device("cpu")
+CLASSES = annotated_classes([1, 2], dense=True)
+
+
+def example(shape=(256, 256), spacing=None, source="here"):
+    """Both classes, half and half."""
+    annotation = np.ones(shape, int)
+    annotation[..., : shape[-1] // 2] = 2
+    return Example(np.zeros((1, *shape), np.float32), annotation, spacing or (1.0,) * len(shape), source)
+
+
+def supply(architecture, *examples, **config):
+    """A supply that follows the examples, and the network that it is for."""
+    axes, spacing = "ZYX"[-examples[0].annotation.ndim :], examples[0].spacing
+    dataset = Dataset(examples, "classes", CLASSES, axes, spacing, "pixel", ("",), "percentile", ())
+    model = new_model(dataset, architecture, device=CPU)
+    made = Supply(model, TrainConfig(**config))
+    made.follow(examples, 0)
+    return made, model.network
+
+
+def shrunk(made):
+    """Shrink until it is refused; return the shapes of the batches, and the words of the refusal."""
+    shapes = [made.draw().images.shape]
+    while len(shapes) < 50:
+        try:
+            made.shrink()
+        except MemoryError as error:
+            return [tuple(shape) for shape in shapes], str(error)
+        shapes.append(made.draw().images.shape)
+    raise AssertionError(f"never refused: {shapes}")
+
+
+def test_valid_padding_halves_what_is_predicted_down_to_the_smallest_input():
+    made, network = supply(Architecture("paper", 2, 4), example(), batch_size=2)
+    shapes, words = shrunk(made)
+    assert [shape[0] for shape in shapes] == [2, 1, 1, 1, 1]
+    assert [shape[2:] for shape in shapes[1:]] == [(side, side) for side in (252, 220, 204, 188)]
+    assert shapes[-1][2:] == network.input_shape((1, 1))
+    assert words == (
+        "memory does not suffice for batches of shape (1, 188, 188): use a smaller --width or --depth"
+    )
+
+
+def test_a_patch_larger_than_the_images_is_halved_until_that_makes_a_difference():
+    made, _ = supply(Architecture(width=2, depth=2), example((40, 40)), batch_size=1, patch_size=1000)
+    assert [shape[2:] for shape in shrunk(made)[0]] == [(40, 40), (32, 32), (16, 16), (8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "shape"),
+    [
+        (Architecture(width=2, depth=3), (64, 64)),
+        (Architecture(width=2, depth=3), (8, 8)),
+        (Architecture(width=2, depth=2), (4, 8, 8)),
+        (Architecture("deconvnet", 2, 3), (30, 70)),
+        (Architecture("paper", 2, 2), (30, 70)),
+    ],
+)
+def test_whatever_is_left_after_shrinking_can_be_trained_on(architecture, shape):
+    """Batch norm refuses a single value for a channel."""
+    made, network = supply(architecture, example(shape))
+    network.train()
+    shapes, words = shrunk(made)
+    for each in shapes:
+        assert torch.isfinite(network(torch.zeros(each))).all()
+    assert "use a smaller --width or --depth" in words and f"({shapes[-1][0]}, " in words
+    assert prod(shapes[-1]) < prod(shapes[0])
