@@ -141,6 +141,16 @@ def test_each_intensity_change_changes_each_patch_in_its_own_way(name, value):
     assert (changed - image).abs().mean() < 1
 
 
+def test_nothing_is_displaced_along_a_rigid_axis_and_no_room_is_kept_for_it():
+    elastic = Augmentation(flip=False, elastic=2.0, rigid=(0,))
+    window = elastic.window_shape((6, 20, 20))
+    assert window[0] == 6 and window[1] > 20
+    grid = sampling_grid(2, window, (6, 20, 20), elastic, seeded())  # 2, *patch, (x, y, z)
+    planes = torch.arange(-5.0, 6, 2)[:, None, None] / 6
+    torch.testing.assert_close(grid[..., 2], planes.expand(2, 6, 20, 20))
+    assert grid[..., :2].std(dim=1).min() > 0  # planes still bend, each in its own way
+
+
 def test_elastic_moves_smoothly():
     """Neighbours are moved alike: on a ramp their difference stays near its slope."""
     elastic = Augmentation(flip=False, elastic=2.0)

@@ -1,17 +1,21 @@
 """The supply of batches: what it asks of the memory, and how it asks for less."""
 
+from dataclasses import replace
 from math import prod
 
 import numpy as np
 import pytest
 import torch
 
+from napari_unet.core import supply as supply_module
+from napari_unet.core.augment import MANY_IMAGES
 from napari_unet.core.examples import Dataset
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.supply import Supply, TrainConfig
 from napari_unet.core.targets import Example, annotated_classes
 
 CPU = torch.device("cpu")
+TINY = Architecture(width=2, depth=1)
 CLASSES = annotated_classes([1, 2], dense=True)
 
 
@@ -30,6 +34,18 @@ def supply(architecture, *examples, **config):
     made = Supply(model, TrainConfig(**config))
     made.follow(examples, 0)
     return made, model.network
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "rigid"),
+    [((8, 16, 16), (50.0, 4.0, 4.0), (0,)), ((8, 16, 16), (2.0, 1.0, 1.0), ()), ((16, 16), (4.0, 4.0), ())],
+)
+def test_nothing_bends_along_voxels_more_than_twice_as_long(shape, spacing, rigid, monkeypatch):
+    used = []
+    real = supply_module.BatchSource
+    monkeypatch.setattr(supply_module, "BatchSource", lambda *a, **o: used.append(a[2]) or real(*a, **o))
+    supply(TINY, example(shape, spacing, "one"), example(shape, spacing, "two"))
+    assert used == [replace(MANY_IMAGES, rigid=rigid)]
 
 
 def shrunk(made):

@@ -26,6 +26,8 @@ class Augmentation:
         Largest change of size, as the logarithm of the factor.
     elastic : float
         Standard deviation of the elastic displacement, pixels [1]_.
+    rigid : tuple of int
+        Spatial axes along which nothing is displaced: pixels are too long there.
     brightness, contrast, gamma : float
         Standard deviations: of the offset, and of the logarithms of the factor and the exponent.
     noise : float
@@ -42,6 +44,7 @@ class Augmentation:
     rotation: float = 0.0
     scale: float = 0.0
     elastic: float = 0.0
+    rigid: tuple[int, ...] = ()
     brightness: float = 0.0
     contrast: float = 0.0
     gamma: float = 0.0
@@ -56,9 +59,10 @@ class Augmentation:
         diagonal = sqrt(sum(size**2 for size in patch_shape[-2:]))
         turned = [max(size, diagonal if self.rotation else size) for size in patch_shape[-2:]]
         reach = [*patch_shape[:-2], *turned]
+        bent = [0 if axis in self.rigid else 6 * self.elastic for axis in range(len(reach))]
         extra = [
-            ceil((size * exp(self.scale) + 6 * self.elastic - patch) / 2)
-            for size, patch in zip(reach, patch_shape, strict=True)
+            ceil((size * exp(self.scale) + more - patch) / 2)
+            for size, more, patch in zip(reach, bent, patch_shape, strict=True)
         ]
         return tuple(patch + 2 * max(0, more) for patch, more in zip(patch_shape, extra, strict=True))
 
@@ -101,7 +105,6 @@ def augment(
     (torch.Size([1, 1, 4, 4]), True)
     """
     grid = sampling_grid(len(images), images.shape[2:], patch_shape, augmentation, generator)
-    # a mean intensity shift does not care about borders, and windows are mirrored there already
     image = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     target = F.grid_sample(targets, grid, mode="nearest", padding_mode="reflection", align_corners=False)
     return change_intensity(image, augmentation, generator), target
@@ -137,7 +140,7 @@ def sampling_grid(
     matrices = _random_matrices(n, patch_shape, augmentation, generator)  # n, ndim, ndim
     moved = torch.einsum("nij,...j->n...i", matrices, places)
     if augmentation.elastic:
-        moved = moved + _displacement(n, patch_shape, augmentation.elastic, generator)
+        moved = moved + _displacement(n, patch_shape, augmentation, generator)
     size = torch.tensor(list(window_shape), device=device)
     return (2 * moved / size).flip(-1)
 
@@ -188,10 +191,14 @@ def _random_matrices(
     return matrices * (signs * scale)[:, None, :]
 
 
-def _displacement(n: int, patch_shape: Sequence[int], std: float, generator: Generator) -> Tensor:
+def _displacement(
+    n: int, patch_shape: Sequence[int], augmentation: Augmentation, generator: Generator
+) -> Tensor:
     """Smooth random displacement in pixels (n, *patch_shape, ndim), drawn on a coarse grid."""
+    std = augmentation.elastic
     coarse = [max(3, size // ELASTIC_CELL + 2) for size in patch_shape]
     vectors = std * torch.randn(n, len(coarse), *coarse, device=generator.device, generator=generator)
+    vectors[:, list(augmentation.rigid)] = 0
     mode = "bicubic" if len(coarse) == 2 else "trilinear"
     smooth = F.interpolate(vectors, tuple(patch_shape), mode=mode, align_corners=True)
     return smooth.clamp(-3 * std, 3 * std).movedim(1, -1)

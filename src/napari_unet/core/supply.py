@@ -1,13 +1,14 @@
 """What there is to train on: targets, some held out to score on, the others drawn as batches."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, prod
 
 from napari_unet.core.augment import MANY_IMAGES, ONE_STACK, Augmentation
 from napari_unet.core.batches import Batch, BatchSource
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import Model
+from napari_unet.core.networks.unet import pools_for_spacing
 from napari_unet.core.targets import Example, Target, TargetOptions, make_target
 from napari_unet.core.validation import split_validation
 
@@ -99,18 +100,24 @@ class Supply:
         self._targets = {id(e): known.get(id(e)) or (e, make_target(e, self._options)) for e in examples}
         targets = [target for _, target in self._targets.values()]
         split = split_validation(targets, self._config.validation, self._config.seed)
-        n_sources = len({target.source for target in targets})
         self.validation = split.validation
         self._source = BatchSource(
             split.training,
             len(self._model.classes),
-            self._config.augmentation or (MANY_IMAGES if n_sources > 1 else ONE_STACK),
+            self._config.augmentation or self._default_augmentation(),
             self._config.seed + seed,
             self._device,
             balanced=self._config.loss == "weighted-ce",
         )
         self._patch_shape = self._fitting_patch()
         return split.how
+
+    def _default_augmentation(self) -> Augmentation:
+        """Follow the data: images that differ are changed more, and nothing bends along long voxels."""
+        n_sources = len({target.source for _, target in self._targets.values()})
+        factors = pools_for_spacing(self._model.spacing, 1)[0]
+        rigid = tuple(axis for axis, factor in enumerate(factors) if factor == 1)
+        return replace(MANY_IMAGES if n_sources > 1 else ONE_STACK, rigid=rigid)
 
     def draw(self) -> Batch:
         """Draw the next batch."""
