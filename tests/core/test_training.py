@@ -99,6 +99,37 @@ def test_the_same_seed_and_steps_give_the_same_weights_bit_for_bit(architecture)
     assert same(first, again) and not same(first, other)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("architecture", ["unet", "paper", "fcn8s", "deconvnet"])
+def test_the_same_seed_and_steps_give_the_same_weights_on_a_gpu(architecture):
+    options = {"architecture": Architecture(architecture, 8, 3), "device": torch.device("cuda")}
+    examples = [bright_discs((128, 128), seed, f"image {seed}") for seed in range(2)]
+    config = TrainConfig(steps=20, patch_size=64, batch_size=8)
+    first, again = (weights_of(run(examples, config, **options)[0].model) for _ in range(2))
+    assert same(first, again)
+
+
+@pytest.mark.parametrize(("config", "repeats"), [(QUICK, True), (TrainConfig(minutes=0.001), False)])
+def test_cudnn_is_told_to_repeat_itself_while_a_given_number_of_steps_is_taken(config, repeats, monkeypatch):
+    seen = set()
+    real = training.Learner.learn
+
+    def learn(self, batch, rate):
+        seen.add((cudnn.deterministic, cudnn.benchmark))
+        return real(self, batch, rate)
+
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(training.Learner, "learn", learn)
+    monkeypatch.setattr(cudnn, "benchmark", True)
+    example = bright_discs()
+    between = set()
+    drain(
+        train(model_for([example]), Wanted((example,)), config),
+        lambda _: between.add((cudnn.deterministic, cudnn.benchmark)),
+    )
+    assert seen == {(repeats, not repeats)} and between == {(False, True)}
+
+
 def test_a_view_that_is_looked_at_changes_no_weight():
     example = bright_discs()
     expected = weights_of(run([example])[0].model)

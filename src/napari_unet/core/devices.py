@@ -1,7 +1,8 @@
 """What a computer can compute with: devices, their precision and their memory."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -76,6 +77,19 @@ def computes_bf16(device: torch.device) -> bool:
     if device.type == "cpu":  # what torch.cpu.get_capabilities tells, which older torch lacks
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+@contextmanager
+def repeatable(wanted: bool) -> Iterator[None]:
+    """Let cuDNN use only algorithms that repeat bit for bit within the block, where that is wanted."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    if wanted:
+        cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def is_out_of_memory(error: Exception) -> bool:

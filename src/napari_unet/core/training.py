@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_unet.core.devices import choose_precision, is_out_of_memory
+from napari_unet.core.devices import choose_precision, is_out_of_memory, repeatable
 from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.learner import Learner, Snapshot
 from napari_unet.core.losses import LOSSES
@@ -104,6 +104,10 @@ Training = Generator[TrainUpdate, None, TrainResult]
 
 def train(model: Model, wanted: Wanted | Callable[[], Wanted], config: TrainConfig | None = None) -> Training:
     """Train a model on annotated examples.
+
+    Where the number of steps is given, equal examples, configs, devices and numbers of threads give equal
+    weights: bit for bit on a CPU; on a CUDA GPU as far as cuDNN allows, which is told to use only algorithms
+    that repeat.
 
     Parameters
     ----------
@@ -227,7 +231,7 @@ class _Run:
         return f"{what} not finite: back to the last good weights, {on}"
 
     def _learn(self) -> float:
-        with self._timed():
+        with self._working():
             batch = self._supply.draw()
             rate = self._learning_rate * self._schedule.rate(self._now, self._steps)
             loss = self._learner.learn(batch, rate)
@@ -235,11 +239,14 @@ class _Run:
         return loss
 
     @contextmanager
-    def _timed(self) -> Iterator[None]:
-        """Count the time of this block; what others do between updates does not count."""
+    def _working(self) -> Iterator[None]:
+        """Count the time of this block; what others do between updates neither counts nor is affected."""
         start = perf_counter()
-        yield
-        self._seconds += perf_counter() - start
+        try:
+            with repeatable(self._config.steps is not None):
+                yield
+        finally:
+            self._seconds += perf_counter() - start
 
     def validate(self) -> Iterator[TrainUpdate]:
         """Score the averaged weights when it is time."""
@@ -253,7 +260,7 @@ class _Run:
         if view is None or (view is self._previewed and self._seconds < self._next_preview):
             return
         start = self._seconds
-        with self._timed():
+        with self._working():
             preview = _predict_region(Predictor(self._learner.average), view.image)
         self._previewed = view
         self._next_preview = self._seconds + (self._seconds - start) / PREVIEW_SHARE
@@ -297,7 +304,7 @@ class _Run:
 
     def _measure_score(self) -> TrainUpdate:
         start = self._seconds
-        with self._timed():
+        with self._working():
             predictor = Predictor(self._learner.average)
             predict_region = partial(_predict_region, predictor)
             self._score = score(self._supply.validation, predict_region, len(self._model.classes))
