@@ -55,6 +55,11 @@ def test_noise_and_dips_do_not_keep_training_going():
     assert settled < 200
 
 
+def test_without_any_score_training_goes_on_to_the_longest_time_and_no_longer():
+    end = drive(Schedule(), lambda now: None)
+    assert end == pytest.approx(LONGEST_SECONDS, abs=2)
+
+
 def test_a_given_end_is_not_moved_by_scores():
     schedule = Schedule(500)
     assert drive(schedule, lambda now: 0.9) == 500

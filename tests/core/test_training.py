@@ -289,6 +289,86 @@ def test_short_memory_halves_the_batch_then_the_patch_and_goes_on(monkeypatch):
     assert result.steps == 3
 
 
+def no_memory_to_predict(monkeypatch, from_call=0):
+    """Let memory run out whenever something is predicted, from some call on."""
+    calls = count()
+    real = training.predict
+
+    def fail(*case):
+        if next(calls) >= from_call:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(*case)
+
+    monkeypatch.setattr(training, "predict", fail)
+
+
+def test_memory_that_does_not_suffice_to_score_or_preview_ends_no_training(monkeypatch):
+    no_memory_to_predict(monkeypatch)
+    example = bright_discs()
+    model, updates = model_for([example]), []
+    start = weights_of(model)
+    wanted = Wanted((example,), View(example.image))
+    result = drain(train(model, wanted, replace(QUICK, steps=6)), updates.append)
+    assert "memory is short: the network is not scored now" in messages(updates)
+    assert "memory is short: the view is not predicted now" in messages(updates)
+    assert not any(update.score or update.preview is not None for update in updates)
+    assert result.steps == 6 and result.score is None
+    assert finite(result.model) and not same(start, weights_of(result.model))  # what was learnt is kept
+
+
+def test_the_best_weights_come_back_where_memory_does_not_suffice_for_the_last_score(monkeypatch):
+    example = bright_discs()
+    best = []
+    no_memory_to_predict(monkeypatch, from_call=1)
+    steps = train(model_for([example]), Wanted((example,)), QUICK)
+    frame = steps.gi_frame
+
+    def keep(update):
+        if update.score:
+            best.append((update.score, frame.f_locals["run"]._learner.snapshot()))
+
+    result = drain(steps, keep)
+    assert len(best) == 1 and result.score is best[0][0] and same(best[0][1], weights_of(result.model))
+
+
+def test_memory_that_does_not_suffice_to_preview_does_not_flood_with_messages(monkeypatch):
+    no_memory_to_predict(monkeypatch)
+    monkeypatch.setattr(training, "UPDATE_SECONDS", 1000)
+    example, updates = bright_discs(), []
+    wanted = Wanted((example,), View(example.image))
+    drain(train(model_for([example]), wanted, replace(QUICK, steps=10)), updates.append)
+    assert messages(updates).count("the view is not predicted now") == 1
+
+
+def test_other_errors_in_scoring_are_not_taken_for_short_memory(monkeypatch):
+    def fail(*case):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(training, "predict", fail)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run([bright_discs()])
+
+
+def test_weights_that_are_not_finite_have_no_score_and_are_not_what_comes_back(monkeypatch):
+    """Also where they are the only ones that there are."""
+    real = training.Learner.learn
+
+    def learn(self, batch, rate):
+        loss = real(self, batch, rate)
+        for weight in self.average.parameters():
+            weight.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(training.Learner, "learn", learn)
+    example = bright_discs()
+    model = model_for([example])
+    start, updates = weights_of(model), []
+    result = drain(train(model, Wanted((example,)), replace(QUICK, steps=2)), updates.append)
+    assert "the weights are not finite: back to the last good weights" in messages(updates)
+    assert not any(update.score for update in updates) and result.score is None
+    assert same(start, weights_of(result.model))
+
+
 def test_short_memory_is_remembered_when_new_strokes_come(monkeypatch):
     tried = out_of_memory_above(monkeypatch, 600)
     wishes = [Wanted((bright_discs(),))] * 6 + [Wanted((bright_discs(seed=1),))] * 9

@@ -1,13 +1,15 @@
 """What a computer can compute with: devices, their precision and their memory."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+T = TypeVar("T")
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -98,6 +100,16 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         message in str(error) for message in messages
     )
+
+
+def unless_memory_is_short(work: Callable[[], T]) -> T | None:
+    """Return what the work returns, or None where it runs out of memory."""
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None
 
 
 def free_memory(device: torch.device) -> int:

@@ -53,11 +53,14 @@ class Schedule:
         """Tell whether the end is reached."""
         return self.end is not None and now >= self.end
 
-    def record(self, now: float, score: float) -> None:
-        """Learn of a validation score (0 to 1) at some second; a settled one brings the end in sight."""
-        if score > self._best + SETTLED_GAIN:
+    def record(self, now: float, score: float | None) -> None:
+        """Learn of a validation score (0 to 1) at some second; a settled one brings the end in sight.
+
+        None says that it could not be measured, which settles nothing.
+        """
+        if score is not None and score > self._best + SETTLED_GAIN:
             self._gained_at, self._best = now, score
-        settled = now - self._gained_at >= max(SETTLED_SECONDS, now / 2)
+        settled = score is not None and now - self._gained_at >= max(SETTLED_SECONDS, now / 2)
         late = now >= LONGEST_SECONDS / (1 + FINISH_SHARE)
         if self.end is None and (settled or late):
             self._decay_start, self.end = now, now * (1 + FINISH_SHARE)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_unet.core.devices import choose_precision, is_out_of_memory, repeatable
+from napari_unet.core.devices import choose_precision, repeatable, unless_memory_is_short
 from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.learner import Learner, Snapshot
 from napari_unet.core.losses import LOSSES
@@ -189,7 +189,6 @@ class _Run:
         self._losses: list[float] = []
         self._reported_at, self._next_score, self._next_preview = 0.0, 0.0, 0.0
         self._previewed: View | None = None
-        self._score: ValidationScore | None = None
         self._scored_step = 0
         self._best: tuple[ValidationScore, Snapshot] | None = None
 
@@ -209,11 +208,8 @@ class _Run:
 
     def step(self) -> Iterator[TrainUpdate]:
         """Take one optimiser step; survive a loss that is not finite and memory that runs out."""
-        try:
-            loss = self._learn()
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
+        loss = unless_memory_is_short(self._learn)
+        if loss is None:
             yield self._update(message=self._supply.shrink())
             return
         if isfinite(loss):
@@ -252,7 +248,11 @@ class _Run:
         """Score the averaged weights when it is time."""
         if self._now < self._next_score or not self._losses:
             return
-        yield self._measure_score()
+        start = self._seconds
+        update = self._measure_score()
+        self._schedule.record(self._seconds, update.score and update.score.mean_dice)
+        self._next_score = self._now + self._score_pause(self._seconds - start)
+        yield update
 
     def preview(self) -> Iterator[TrainUpdate]:
         """Predict the view: at once when it is new, else when it is time."""
@@ -260,11 +260,18 @@ class _Run:
         if view is None or (view is self._previewed and self._seconds < self._next_preview):
             return
         start = self._seconds
-        with self._working():
-            preview = _predict_region(Predictor(self._learner.average), view.image)
+        preview = unless_memory_is_short(partial(self._predict_view, view))
         self._previewed = view
         self._next_preview = self._seconds + (self._seconds - start) / PREVIEW_SHARE
-        yield replace(self._update(), view=view, preview=preview)
+        if preview is None:
+            self._next_preview += UPDATE_SECONDS  # it may have failed at once: no flood of messages
+            yield self._update("memory is short: the view is not predicted now")
+        else:
+            yield replace(self._update(), view=view, preview=preview)
+
+    def _predict_view(self, view: View) -> NDArray[np.float32]:
+        with self._working():
+            return _predict_region(Predictor(self._learner.average), view.image)
 
     def report(self) -> Iterator[TrainUpdate]:
         """Say how it goes, a few times a second."""
@@ -272,17 +279,18 @@ class _Run:
             yield self._update()
 
     def result(self) -> TrainResult:
-        """Take the best weights, and say how they came about."""
+        """Take the best weights, or the last good ones where none are scored; say how they came about."""
         if self._steps > self._scored_step:
             self._measure_score()
+        score = None
         if self._best is None:
             self._learner.go_back()
         else:
-            self._score, weights = self._best
+            score, weights = self._best
             self._learner.restore(weights)
         how: dict[str, JSON] = {"steps": self._steps, "loss": self._config.loss, "seed": self._config.seed}
         model = replace(self._model, training={**self._model.training, **how})
-        return TrainResult(model, self._score, self._steps, self._seconds)
+        return TrainResult(model, score, self._steps, self._seconds)
 
     @property
     def _now(self) -> float:
@@ -303,19 +311,22 @@ class _Run:
         )
 
     def _measure_score(self) -> TrainUpdate:
-        start = self._seconds
-        with self._working():
-            predictor = Predictor(self._learner.average)
-            predict_region = partial(_predict_region, predictor)
-            self._score = score(self._supply.validation, predict_region, len(self._model.classes))
+        """Score the averaged weights and keep the best; weights that are not finite have no score."""
         self._scored_step = self._steps
-        self._schedule.record(self._seconds, self._score.mean_dice)
         good = self._learner.remember()
-        if good is not None and (self._best is None or self._score.mean_dice >= self._best[0].mean_dice):
-            self._best = (self._score, good)
-        self._next_score = self._now + self._score_pause(self._seconds - start)
-        message = "" if good is not None else self._go_back("the weights are")
-        return replace(self._update(message), score=self._score)
+        if good is None:
+            return self._update(self._go_back("the weights are"))
+        found = unless_memory_is_short(self._score)
+        if found is None:
+            return self._update("memory is short: the network is not scored now")
+        if self._best is None or found.mean_dice >= self._best[0].mean_dice:
+            self._best = (found, good)
+        return replace(self._update(), score=found)
+
+    def _score(self) -> ValidationScore:
+        with self._working():
+            predict_region = partial(_predict_region, Predictor(self._learner.average))
+            return score(self._supply.validation, predict_region, len(self._model.classes))
 
     def _score_pause(self, cost: float) -> float:
         """Return the steps, or seconds, until the next score."""
