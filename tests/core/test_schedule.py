@@ -65,6 +65,23 @@ def test_a_given_end_is_not_moved_by_scores():
     assert drive(schedule, lambda now: 0.9) == 500
 
 
+def test_a_restart_takes_the_end_out_of_sight_and_measures_from_there():
+    schedule = Schedule()
+    end = drive(schedule, lambda now: 0.9)
+    schedule.restart(end - 1)
+    assert schedule.end is None and schedule.rate(end - 1, 10_000) == 1
+    for now in range(round(end) - 1, 1000):
+        schedule.record(now, 0.1)
+    assert schedule.end - (end - 1) == pytest.approx(end, abs=2)  # as long as it took from 0
+    assert schedule.rate(schedule.end - 1, 10_000) < 0.1
+
+
+def test_a_restart_does_not_move_a_given_end():
+    schedule = Schedule(100)
+    schedule.restart(90)
+    assert schedule.is_over(100) and schedule.rate(50, 10_000) == 0.5
+
+
 def test_new_annotations_may_lower_the_score_without_ending_training_at_once():
     schedule = Schedule()
     assert drive(schedule, lambda now: 0.9 if now < 30 else 0.1, 60) is None

@@ -470,6 +470,18 @@ def test_new_examples_are_used_at_the_very_next_step(monkeypatch):
     assert result.steps == 4
 
 
+def test_new_examples_take_an_end_in_sight_back(monkeypatch):
+    monkeypatch.setattr(training.Schedule, "record", lambda self, now, score: setattr(self, "end", 1e3))
+    one, other = bright_discs(), bright_discs(seed=1)
+    wishes = Wishes(Wanted((one,)))
+    steps = train(model_for([one]), wishes, TrainConfig(patch_size=32, batch_size=2))
+    while next(steps).progress is None:
+        pass
+    wishes.now = Wanted((other,))
+    changed = next(steps)
+    assert changed.message and changed.progress is None
+
+
 def test_only_targets_of_new_examples_are_made(monkeypatch):
     made = []
     real = supply.make_target

@@ -34,8 +34,15 @@ class Schedule:
 
     def __init__(self, end: float | None = None) -> None:
         self.end = end
+        self._is_given = end is not None
         self._decay_start = 0.0
-        self._gained_at, self._best = 0.0, 0.0
+        self._start, self._gained_at, self._best = 0.0, 0.0, 0.0
+
+    def restart(self, now: float) -> None:
+        """Judge scores anew from this second on: those before it do not compare. A given end stays."""
+        if not self._is_given:
+            self.end = None
+            self._start, self._gained_at, self._best = now, now, 0.0
 
     def rate(self, now: float, steps: int) -> float:
         """Return the factor on the learning rate."""
@@ -60,7 +67,8 @@ class Schedule:
         """
         if score is not None and score > self._best + SETTLED_GAIN:
             self._gained_at, self._best = now, score
-        settled = score is not None and now - self._gained_at >= max(SETTLED_SECONDS, now / 2)
-        late = now >= LONGEST_SECONDS / (1 + FINISH_SHARE)
+        passed = now - self._start
+        settled = score is not None and now - self._gained_at >= max(SETTLED_SECONDS, passed / 2)
+        late = passed >= LONGEST_SECONDS / (1 + FINISH_SHARE)
         if self.end is None and (settled or late):
-            self._decay_start, self.end = now, now * (1 + FINISH_SHARE)
+            self._decay_start, self.end = now, now + passed * FINISH_SHARE

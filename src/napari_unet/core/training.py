@@ -204,6 +204,7 @@ class _Run:
         if self.wish.examples is not self._examples:
             self._examples = self.wish.examples
             self._best, self._scored_step = None, -1  # scores on other annotations do not compare
+            self._schedule.restart(self._seconds)
             yield self._update(message=self._supply.follow(self._examples, self._steps))
 
     def step(self) -> Iterator[TrainUpdate]:
@@ -250,7 +251,7 @@ class _Run:
             return
         start = self._seconds
         update = self._measure_score()
-        self._schedule.record(self._seconds, update.score and update.score.mean_dice)
+        self._schedule.record(self._seconds, None if update.score is None else update.score.mean_dice)
         self._next_score = self._now + self._score_pause(self._seconds - start)
         yield update
 
