@@ -20,7 +20,7 @@ from napari_unet.core.training import TrainConfig, View, Wanted, drain, train
 CPU = torch.device("cpu")
 CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "bright"))
 QUICK = TrainConfig(steps=3, patch_size=32, batch_size=2)
-LEARNING = TrainConfig(steps=40, patch_size=32, batch_size=4, learning_rate=0.05)
+LEARNING = TrainConfig(steps=80, patch_size=32, batch_size=4, learning_rate=0.05)
 
 
 def bright_discs(shape=(64, 64), seed=0, source="here"):
@@ -77,7 +77,7 @@ def finite(model):
 def test_a_simple_task_is_learnt_in_a_few_steps():
     result, _ = run([bright_discs((96, 96), seed) for seed in range(2)], LEARNING)
     assert result.score.pixel_accuracy > 0.95 and result.score.mean_dice > 0.9
-    assert result.steps == 40 and result.model.training["steps"] == 40
+    assert result.steps == 80 and result.model.training["steps"] == 80
 
 
 def test_the_result_predicts_as_well_as_its_score_says():
