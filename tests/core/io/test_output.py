@@ -4,9 +4,12 @@ import itertools
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from math import prod
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -190,6 +193,24 @@ def test_nothing_remains_after_an_exception(tmp_path: Path, suffix: str, error: 
         create_output(tmp_path / f"x{suffix}", (4, 4), "u1", axes="YX", spacing=(1, 1)),
     ):
         raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_threads_still_write_after_an_exception_does_not_remain(tmp_path: Path):
+    def write_on(store: Path) -> None:
+        for index in range(20):
+            with suppress(OSError):  # removed meanwhile
+                (store / "0" / "c" / str(index)).mkdir(parents=True)
+            time.sleep(0.01)
+
+    with (
+        pytest.raises(RuntimeError),
+        create_output(tmp_path / "x.ome.zarr", (4, 4), "u1", axes="YX", spacing=(1, 1)),
+    ):
+        late = Thread(target=write_on, args=tmp_path.iterdir())
+        late.start()
+        raise RuntimeError
+    late.join()
     assert not list(tmp_path.iterdir())
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from napari_unet.core.io.layout import Layout, Sink
 from napari_unet.core.io.names import has_zarr_metadata, image_stem
 from napari_unet.core.io.tiff_writer import create_tiff
 
+_REMOVALS, _PAUSE = 50, 0.1  # of a folder into which something still writes; seconds
 _FORMATS = (".ome.zarr", ".ome.tif", ".ome.tiff", ".zarr", ".tif", ".tiff")
 
 
@@ -206,6 +208,16 @@ def _sync_folder(folder: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        _remove_folder(path)
     elif os.path.lexists(path):  # a read-only disk refuses even to remove what is not there
         path.unlink()
+
+
+def _remove_folder(path: Path) -> None:
+    """Remove until it stays away: after an error zarr's threads finish the chunks they have begun."""
+    for _ in range(_REMOVALS):
+        shutil.rmtree(path, ignore_errors=True)
+        time.sleep(_PAUSE)
+        if not path.exists():
+            return
+    shutil.rmtree(path)  # says what is in the way
