@@ -79,9 +79,10 @@ def test_nuclei_of_real_images_are_found_in_other_fields(tmp_path, score):
     model, out = tmp_path / "nuclei.safetensors", tmp_path / "found"
     network = ["--width", 8, "--depth", 2, "--device", "cpu"]
     train = ["train", tmp_path / "train images", tmp_path / "train labels", "--task", "objects"]
-    run(*train, "--steps", 30, "--out", model, *network)
+    run(*train, "--steps", 80, "--out", model, *network)
     run("segment", model, tmp_path / "test images", "--out", out)
     found = score(out, tmp_path / "test labels", "--task", "objects")
+    print(found)
     assert found["classes"]["1"]["dice"] > 0.6
     objects = [tifffile.imread(path) for path in sorted(out.iterdir())]
     assert len(objects) == 6 and max(image.max() for image in objects) > 5
