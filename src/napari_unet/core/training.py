@@ -289,7 +289,10 @@ class _Run:
         else:
             score, weights = self._best
             self._learner.restore(weights)
-        how: dict[str, JSON] = {"steps": self._steps, "loss": self._config.loss, "seed": self._config.seed}
+        # no seconds: equal runs of so many steps are to give equal bytes
+        settings = ("loss", "seed", "validation", "w0", "sigma")
+        how: dict[str, JSON] = {name: getattr(self._config, name) for name in settings}
+        how |= {"steps": self._steps, "n_examples": len(self._examples or ())}
         model = replace(self._model, training={**self._model.training, **how})
         return TrainResult(model, score, self._steps, self._seconds)
 
