@@ -217,3 +217,10 @@ def test_ctrl_c_leaves_nothing_under_the_final_name(model, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 130
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("options", [(), ("--overwrite",)])
+def test_a_folder_in_the_place_of_a_result_is_named_as_such(options, model, folder, tmp_path, capsys):
+    (tmp_path / "found").mkdir()
+    assert run(model, folder / "0.tif", "--out", tmp_path / "found", *options) == 2
+    assert "found is a folder: one image needs the name of a file" in capsys.readouterr().err

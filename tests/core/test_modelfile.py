@@ -286,9 +286,7 @@ def test_weights_that_lie_elsewhere_are_refused(offsets: object, saved: Path) ->
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=r"nothing\.safetensors cannot be read as a model \(No such file"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.safetensors does not exist: check the path"):
         load_model(tmp_path / "nothing.safetensors")
     with pytest.raises(OSError, match="choose a file that"):
         load_model(tmp_path)

@@ -256,3 +256,8 @@ def test_two_runs_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         finish(segment_stack(threshold_model(), image, tmp_path / f"{name}.tif"))
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+def test_an_array_that_looks_like_colours_is_not_taken_for_planes():
+    with pytest.raises(ValueError, match=r"shape \(20, 20, 3\), as colours have: name its axes"):
+        segment(threshold_model(), np.zeros((20, 20, 3), np.uint8))

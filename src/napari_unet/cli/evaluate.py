@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     Pairs = Iterator[tuple[NDArray[Any], NDArray[Any]]]
 
 
+MANY_CLASSES = 20
+
+
 def evaluate(
     prediction: Annotated[Path, typer.Argument(help="Predicted labels: a file, a folder or a quoted glob.")],
     truth: Annotated[Path, typer.Argument(help="True labels: a file, a folder or a quoted glob.")],
@@ -40,6 +43,9 @@ def evaluate(
         scores = score_planes(_foreground(planes, ignore))
     else:
         scores = score_planes(planes, ignore=ignore, boundary=boundary)
+        if len(scores.classes) > MANY_CLASSES:
+            hint = "use --task objects if each value is one object"
+            typer.echo(f"{len(scores.classes)} values are scored as classes: {hint}", err=True)
     if boundary is not None and boundary not in scores.classes:
         values = ", ".join(map(str, list(scores.classes)[:20]))
         raise ValueError(f"--boundary {boundary} is in neither prediction nor truth: name one of {values}.")

@@ -307,6 +307,8 @@ def _explaining(path: Path) -> Iterator[None]:
     """Say in one sentence which file cannot be read, and why."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} does not exist: check the path of the model") from error
     except OSError as error:
         raise type(error)(f"{path} cannot be read as a model ({error.strerror}): {REMEDY}") from error
     except RecursionError as error:

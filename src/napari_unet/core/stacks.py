@@ -211,6 +211,10 @@ def segment(
     if not isinstance(image, Image):
         if image.ndim not in (2, 3):
             raise ValueError(f"the array has {image.ndim} axes: name them with an Image")
+        if image.ndim == 3 and image.shape[-1] in (3, 4):
+            raise ValueError(
+                f"the array has the shape {image.shape}, as colours have: name its axes with an Image"
+            )
         image = make_image(image, "ZYX"[-image.ndim :], {}, "pixel", (), "the array")
     config = SegmentConfig(kind, halo, tile, device, precision)
     layout = _layout(model, image, config)

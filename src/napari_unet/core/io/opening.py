@@ -84,7 +84,7 @@ def check_labels(image: Image) -> None:
     if image.n_channels > 1:
         raise ValueError(
             f"labels {image.name} have {image.n_channels} channels (a coloured picture?); "
-            "save them as one channel of integers"
+            "save them as one channel of integers, or say --axes ZYX if these are planes"
         )
 
 
