@@ -150,3 +150,10 @@ def test_scores_by_hand():
 def test_nothing_to_score_is_no_score_rather_than_an_error():
     found = score([], predicting(np.zeros((1, 1), int), 2), 2)
     assert found == ValidationScore((None, None), (None, None), 0.0) and found.mean_dice == 0
+
+
+def test_holding_out_nothing_is_not_blamed_on_the_annotation():
+    classes = np.zeros((256, 256), np.uint8)
+    classes[::2] = 1
+    target = Target(np.zeros((1, 256, 256), np.float32), classes, np.zeros((256, 256), np.float32))
+    assert split_validation([target], 0.0, seed=0).how == "nothing is held out: the score flatters"

@@ -68,24 +68,23 @@ def split_validation(targets: Sequence[Target], fraction: float, seed: int) -> S
     >>> split_validation([target], 0.2, seed=0).how
     'blocks of the annotated area are held out'
     """
+    if not fraction:
+        return Split(tuple(targets), tuple(targets), "nothing is held out: the score flatters")
     rng = np.random.default_rng(seed)
-    if fraction > 0:
-        sources = sorted({target.source for target in targets})
-        for groups, word in ((sources, "images"), ([*range(len(targets))], "slices")):
-            if len(groups) >= ENOUGH:
-                chosen = {
-                    groups[i] for i in rng.permutation(len(groups))[: max(1, round(fraction * len(groups)))]
-                }
-                held = [
-                    (target.source if word == "images" else i) in chosen for i, target in enumerate(targets)
-                ]
-                split = _split_whole(targets, held, word)
-                if split is not None:
-                    return split
-        for side in BLOCKS:
-            split = _split_blocks(targets, fraction, side, rng)
+    sources = sorted({target.source for target in targets})
+    for groups, word in ((sources, "images"), ([*range(len(targets))], "slices")):
+        if len(groups) >= ENOUGH:
+            chosen = {
+                groups[i] for i in rng.permutation(len(groups))[: max(1, round(fraction * len(groups)))]
+            }
+            held = [(target.source if word == "images" else i) in chosen for i, target in enumerate(targets)]
+            split = _split_whole(targets, held, word)
             if split is not None:
                 return split
+    for side in BLOCKS:
+        split = _split_blocks(targets, fraction, side, rng)
+        if split is not None:
+            return split
     return Split(
         tuple(targets), tuple(targets), "too little is annotated to hold some out: the score flatters"
     )
