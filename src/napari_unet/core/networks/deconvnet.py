@@ -55,12 +55,12 @@ class DeconvNet(EncoderNetwork):
         """Pool down to the bottom and unpool back up."""
         x, places = image, []
         for block, factors in zip(self.encoder, self.config.pools, strict=False):
-            full = self.run(block, x)
+            full = block(x)
             x, indices = POOL[self.config.ndim](full, factors)
             places.append((indices, full.shape))
-        x = self.narrow(self.dropout(self.run(self.encoder[-1], x)))
+        x = self.narrow(self.dropout(self.encoder[-1](x)))
         for block, (indices, shape) in reversed(list(zip(self.decoder, places, strict=True))):
-            x = self.run(block, unpool(x, indices, shape))
+            x = block(unpool(x, indices, shape))
         logits: Tensor = self.head(x)
         return logits
 

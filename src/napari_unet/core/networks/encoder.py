@@ -4,9 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from math import prod
 
-import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from napari_unet.core.networks.unet import CONV, ConvBlock, Shape, UNetConfig, initialise, pad_to
 
@@ -55,14 +53,6 @@ class EncoderNetwork(nn.Module):
         shape = image.shape[2:]
         logits = self.logits(pad_to(image, self.input_shape(shape)))
         return logits[tuple(slice(size) for size in (*logits.shape[:2], *shape))]
-
-    def run(self, block: nn.Module, x: Tensor) -> Tensor:
-        """Apply a block, storing its activations only if the config says so."""
-        if self.config.checkpointing and self.training and torch.is_grad_enabled():
-            again: Tensor = checkpoint(block, x, use_reentrant=False)
-            return again
-        out: Tensor = block(x)
-        return out
 
     def reach(self, axis: int, level: int) -> int:
         """Pixels on each side that the two convolutions of a level look at."""

@@ -64,9 +64,9 @@ class FCN(EncoderNetwork):
         """Sum the score maps from the bottom upwards, then enlarge the sum."""
         x, pooled = image, []
         for block, pool in zip(self.encoder, self.pools, strict=False):
-            x = pool(self.run(block, x))
+            x = pool(block(x))
             pooled.append(x)
-        scores: Tensor = self.scores[0](self.dropout(self.run(self.encoder[-1], x)))
+        scores: Tensor = self.scores[0](self.dropout(self.encoder[-1](x)))
         for upsample, score, skip in zip(
             self.upsamples[:-1], self.scores[1:], reversed(pooled[-1 - self.n_skips : -1]), strict=True
         ):

@@ -1,6 +1,6 @@
 """The U-Net, in two and three dimensions, from one class."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -144,6 +144,15 @@ class ConvBlock(nn.Sequential):
                 layers.append(NORM[config.ndim](out_channels, momentum=NORM_MOMENTUM))
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
+        self.checkpointing = config.checkpointing
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Apply the layers, storing their activations only if the config says so."""
+        run: Callable[[Tensor], Tensor] = super().forward
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            again: Tensor = checkpoint(run, input, use_reentrant=False)
+            return again
+        return run(input)
 
 
 class LinearUpsample(nn.Sequential):
@@ -237,24 +246,17 @@ class UNet(nn.Module):
         x = self._fit(image)
         skips = []
         for block, pool in zip(self.encoder, self.pools, strict=False):
-            x = self._run(block, x)
+            x = block(x)
             skips.append(x)
             x = pool(x)
-        x = self.dropout(self._run(self.encoder[-1], x))
+        x = self.dropout(self.encoder[-1](x))
         for upsample, block, skip in reversed(list(zip(self.upsamples, self.decoder, skips, strict=True))):
             x = upsample(x)
-            x = self._run(block, torch.cat([crop_centre(skip, x.shape[2:]), x], dim=1))
+            x = block(torch.cat([crop_centre(skip, x.shape[2:]), x], dim=1))
         logits: Tensor = self.head(x)
         if self.config.padding == "valid":
             return logits
         return logits[tuple(slice(size) for size in (*logits.shape[:2], *shape))]
-
-    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        if self.config.checkpointing and self.training and torch.is_grad_enabled():
-            again: Tensor = checkpoint(block, x, use_reentrant=False)
-            return again
-        out: Tensor = block(x)
-        return out
 
     def _fit(self, image: Tensor) -> Tensor:
         shape = tuple(image.shape[2:])
