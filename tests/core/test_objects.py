@@ -20,9 +20,3 @@ def test_objects_connect_across_planes():
 def test_the_type_is_the_smallest_that_holds_every_object(n_objects, dtype):
     objects = connected_objects(np.repeat([[1, 0]], n_objects, axis=0).reshape(1, -1))
     assert objects.dtype == dtype and objects.max(initial=0) == n_objects
-
-
-def test_small_objects_vanish_and_the_others_count_from_one():
-    foreground = np.array([[1, 0, 1, 1, 0, 1, 1, 1]], bool)
-    np.testing.assert_array_equal(connected_objects(foreground, min_size=3), [[0, 0, 0, 0, 0, 1, 1, 1]])
-    assert not connected_objects(foreground, min_size=9).any()

@@ -5,14 +5,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 
-def connected_objects(foreground: ArrayLike, *, min_size: int = 0) -> NDArray[np.unsignedinteger]:
+def connected_objects(foreground: ArrayLike) -> NDArray[np.unsignedinteger]:
     """Label the connected parts of the foreground.
 
     Parameters
     ----------
     foreground : array of bool, any number of dimensions
-    min_size : int
-        Objects of fewer pixels become background.
 
     Returns
     -------
@@ -22,14 +20,11 @@ def connected_objects(foreground: ArrayLike, *, min_size: int = 0) -> NDArray[np
 
     Examples
     --------
-    >>> connected_objects([[1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 0, 0]], min_size=2)
+    >>> connected_objects([[1, 1, 0, 1], [0, 0, 0, 1], [1, 0, 0, 0]])
     array([[1, 1, 0, 2],
            [0, 0, 0, 2],
-           [0, 0, 0, 0]], dtype=uint8)
+           [3, 0, 0, 0]], dtype=uint8)
     """
-    parts, _ = ndimage.label(np.asarray(foreground, dtype=bool))
-    kept = np.bincount(parts.ravel(), minlength=1) >= min_size
-    kept[0] = False
-    numbers = (np.cumsum(kept) * kept).astype(np.min_scalar_type(kept.sum()))
-    objects: NDArray[np.unsignedinteger] = numbers[parts]
+    parts, n_objects = ndimage.label(np.asarray(foreground, dtype=bool))
+    objects: NDArray[np.unsignedinteger] = parts.astype(np.min_scalar_type(n_objects))
     return objects
