@@ -6,7 +6,7 @@ from functools import partial
 from math import prod
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from napari_unet.core.examples import image_intensity
 from napari_unet.core.inference import Predictor, read_mirrored
 from napari_unet.core.io import Image, create_output
 from napari_unet.core.io.image import make_image
+from napari_unet.core.io.layout import Sink
 from napari_unet.core.modelfile import Model
 from napari_unet.core.normalise import Intensity, count_nonfinite, normalise
 from napari_unet.core.objects import connected_objects
@@ -88,20 +89,13 @@ class StackResult:
     n_nonfinite: int
 
 
-class Sink(Protocol):
-    """Where results go."""
-
-    def write(self, region: Region, array: NDArray[Any], /) -> None:
-        """Store an array at a region of the result."""
-
-
 @dataclass(frozen=True, eq=False)
 class ArraySink:
     """Keeps results in memory."""
 
     array: NDArray[Any]
 
-    def write(self, region: Region, array: NDArray[Any], /) -> None:
+    def write(self, region: Region, array: NDArray[Any]) -> None:
         """Store an array at a region of the result."""
         self.array[region] = array
 
