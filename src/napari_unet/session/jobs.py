@@ -1,0 +1,60 @@
+"""Long work as generators: what starts one, and what becomes of its errors."""
+
+import traceback
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+U = TypeVar("U")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job ended: one sentence for the user, and the details for a report."""
+
+    sentence: str
+    details: str
+
+
+class Start(Protocol):
+    """Run a generator somewhere; `shown`, `done` and `failed` are called where the viewer lives."""
+
+    def __call__(  # noqa: D102
+        self,
+        work: Generator[Any, None, Any],
+        shown: Callable[[Any], object],
+        done: Callable[[Any], object],
+        failed: Callable[[Failure], object],
+    ) -> None: ...
+
+
+def run_now(
+    work: Generator[U, None, R],
+    shown: Callable[[U], object],
+    done: Callable[[R], object],
+    failed: Callable[[Failure], object],
+) -> None:
+    """Run a job to its end before returning: for scripts and tests."""
+    job = caught(work)
+    while True:
+        try:
+            shown(next(job))
+        except StopIteration as end:
+            failed(end.value) if isinstance(end.value, Failure) else done(end.value)
+            return
+
+
+def caught(work: Generator[U, None, R]) -> Generator[U, None, R | Failure]:
+    """Return an error as a Failure: whatever goes wrong in a job is shown, and the viewer lives on."""
+    try:
+        return (yield from work)
+    except Exception as error:  # noqa: BLE001
+        return failure(error)
+
+
+def failure(error: Exception) -> Failure:
+    """Put an error into a sentence: those we raise explain themselves, others are named."""
+    explained = isinstance(error, ValueError | OSError | MemoryError | TypeError) and str(error)
+    sentence = str(error) if explained else f"{type(error).__name__}: {error}"
+    return Failure(sentence, "".join(traceback.format_exception(error)))
