@@ -1,0 +1,123 @@
+"""The classes that are painted: values, names and colours, as tuples that are never changed in place."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from napari.utils.colormaps import DirectLabelColormap
+
+from napari_unet.core.targets import MAX_CLASSES, ClassLabel
+
+COLOURS = (
+    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"),  # Okabe and Ito
+    *("#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#882255", "#aa4499"),
+    *("#ee8866", "#bbcc33", "#eedd88", "#ffaabb"),  # this row and the one above: Paul Tol
+)
+"""Colours that people with colour blindness tell apart; the first ones best."""
+
+
+@dataclass(frozen=True)
+class ClassStyle:
+    """One class as it is painted; the one flagged as background is written as 0."""
+
+    value: int
+    name: str
+    colour: str
+    is_background: bool = False
+
+    def __post_init__(self) -> None:
+        if self.value < 1:
+            raise ValueError(f"the value of {self.name!r} is {self.value}: choose 1 or more, 0 is unlabelled")
+        if not self.name.strip():
+            raise ValueError(f"class {self.value} has no name: give it one")
+        if not re.fullmatch("#[0-9a-f]{6}", self.colour, re.IGNORECASE):
+            raise ValueError(f"the colour of {self.name!r} is {self.colour!r}: write it as #rrggbb")
+
+
+Classes = tuple[ClassStyle, ...]
+
+DEFAULT_CLASSES: Classes = (
+    ClassStyle(1, "background", COLOURS[0], is_background=True),
+    ClassStyle(2, "foreground", COLOURS[1]),
+)
+
+
+def checked(classes: Sequence[ClassStyle]) -> Classes:
+    """Return the classes if they can be trained with; a ValueError says what is wrong."""
+    if len(classes) < 2:
+        raise ValueError(f"there is {len(classes)} class: keep at least two, background being one of them")
+    if len(classes) > MAX_CLASSES:
+        raise ValueError(f"there are {len(classes)} classes: {MAX_CLASSES} are the most")
+    _refuse_twice([each.name.strip() for each in classes], "called {}: rename one")
+    _refuse_twice([str(each.value) for each in classes], "painted with {}: give one another value")
+    if sum(each.is_background for each in classes) > 1:
+        raise ValueError("two classes are the background: choose one of them")
+    return tuple(classes)
+
+
+def add_class(classes: Classes) -> Classes:
+    """Add a class with the smallest free value and the next colour."""
+    if len(classes) >= MAX_CLASSES:
+        raise ValueError(f"there are {len(classes)} classes already: {MAX_CLASSES} are the most")
+    values, names = {each.value for each in classes}, {each.name.strip() for each in classes}
+    value = min(set(range(1, MAX_CLASSES + 1)) - values)
+    numbers = (value, *range(1, MAX_CLASSES + 1))
+    name = next(name for n in numbers if (name := f"class {n}") not in names)
+    return checked((*classes, ClassStyle(value, name, _free_colour(classes))))
+
+
+def without_class(classes: Classes, value: int) -> Classes:
+    """Remove the class of that value."""
+    return checked([each for each in classes if each.value != value])
+
+
+def class_labels(classes: Classes) -> tuple[ClassLabel, ...]:
+    """Say in the core's words what is painted and what is written: 0 for the background, else the value."""
+    outputs = [0 if each.is_background else each.value for each in classes]
+    return tuple(ClassLabel(c.value, out, c.name) for c, out in zip(classes, outputs, strict=True))
+
+
+def class_styles(labels: Sequence[ClassLabel], classes: Classes = DEFAULT_CLASSES) -> Classes:
+    """Make the classes of a model paintable; those whose name is known keep their colour."""
+    colours = {each.name: each.colour for each in classes}
+    styles: Classes = ()
+    for label in labels:
+        colour = colours.get(label.name) or _free_colour((*styles, *classes))
+        styles += (ClassStyle(label.annotation_value, label.name, colour, label.output_value == 0),)
+    return checked(styles)
+
+
+def colormap(classes: Classes) -> DirectLabelColormap:
+    """Colour the annotation; what is unlabelled or no class is transparent."""
+    return _colormap({each.value: each.colour for each in classes})
+
+
+def prediction_colormap(classes: Classes, labels: Sequence[ClassLabel] = ()) -> DirectLabelColormap:
+    """Colour what is written; 0 is transparent. The labels are those of a model that writes other values."""
+    colours = {each.value: each.colour for each in classes}
+    outputs = {
+        label.output_value: colours.get(label.annotation_value) for label in labels or class_labels(classes)
+    }
+    return _colormap({value: colour for value, colour in outputs.items() if value and colour})
+
+
+def class_of_key(classes: Classes, key: int) -> ClassStyle | None:
+    """Return the class that a number key chooses: 1 is the first."""
+    return classes[key - 1] if 1 <= key <= len(classes) else None
+
+
+def _free_colour(classes: Classes) -> str:
+    """Return the first colour that is taken least often."""
+    taken = [each.colour.lower() for each in classes]
+    return min(COLOURS, key=taken.count)
+
+
+def _colormap(colours: Mapping[int, str]) -> DirectLabelColormap:
+    shown: dict[int | None, str] = {None: "transparent", 0: "transparent", **colours}
+    return DirectLabelColormap(color_dict=shown)
+
+
+def _refuse_twice(words: Sequence[str], sentence: str) -> None:
+    twice = next((word for word in words if words.count(word) > 1), None)
+    if twice is not None:
+        raise ValueError("two classes are " + sentence.format(repr(twice)))
