@@ -112,9 +112,8 @@ def _free_colour(classes: Classes) -> str:
     return min(COLOURS, key=taken.count)
 
 
-def _colormap(colours: Mapping[int, str]) -> DirectLabelColormap:
-    shown: dict[int | None, str] = {None: "transparent", 0: "transparent", **colours}
-    return DirectLabelColormap(color_dict=shown)
+def _colormap(colours: Mapping[int | None, str]) -> DirectLabelColormap:
+    return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", **colours})
 
 
 def _refuse_twice(words: Sequence[str], sentence: str) -> None:
