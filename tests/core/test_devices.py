@@ -1,5 +1,7 @@
 """Devices and precision: chosen by what is there."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -45,8 +47,24 @@ def test_precision_follows_the_hardware_unless_told(monkeypatch):
 
 
 def test_devices_have_names_and_memory():
-    assert "threads" in describe_device(CPU)
     assert free_memory(CPU) > 2**20
+    assert describe_device(torch.device("mps")) == "Apple GPU"
+
+
+@pytest.mark.parametrize(
+    ("n_threads", "bf16", "words"), [(2, True, "CPU, 2 threads, bf16"), (1, False, "CPU, 1 thread")]
+)
+def test_a_cpu_is_described_by_its_threads_and_whether_it_computes_bf16(n_threads, bf16, words, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads)
+    monkeypatch.setattr("napari_unet.core.devices.computes_bf16", lambda device: bf16)
+    assert describe_device(CPU) == words
+
+
+def test_a_gpu_is_described_by_its_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H1")
+    properties = SimpleNamespace(total_memory=int(23.6 * 2**30))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert describe_device(torch.device("cuda")) == "NVIDIA H1, 24 GB"
 
 
 def test_memory_that_ran_out_is_recognised():

@@ -40,9 +40,13 @@ def describe_device(device: torch.device) -> str:
     >>> describe_device(torch.device("mps"))
     'Apple GPU'
     """
+    if device.type == "mps":
+        return "Apple GPU"
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return "Apple GPU" if device.type == "mps" else f"CPU, {torch.get_num_threads()} threads"
+        memory = torch.cuda.get_device_properties(device).total_memory
+        return f"{torch.cuda.get_device_name(device)}, {memory / 2**30:.0f} GB"
+    n_threads = torch.get_num_threads()
+    return f"CPU, {n_threads} thread{'s' * (n_threads > 1)}{', bf16' * computes_bf16(device)}"
 
 
 def choose_precision(device: torch.device, precision: str = "auto") -> torch.dtype:

@@ -25,6 +25,15 @@ class Learner:
     loss : Loss
     precision : torch.dtype
         Of the activations: bfloat16 where the hardware multiplies it fast, else float32.
+
+    Attributes
+    ----------
+    network : UNet or EncoderNetwork
+        What learns.
+    average : UNet or EncoderNetwork
+        What is used: the running average of its weights.
+    steps : int
+        Those that changed the weights, in all trainings together.
     """
 
     def __init__(self, network: Network, loss: Loss, precision: torch.dtype) -> None:
@@ -35,7 +44,16 @@ class Learner:
         self._optimiser = torch.optim.AdamW(
             network.parameters(), weight_decay=1e-4, fused=_has_fused(network)
         )
-        self._steps = 0
+        self.steps = 0
+        self._good = self.snapshot()
+
+    def go_on(self, loss: Loss, precision: torch.dtype) -> None:
+        """Prepare for another training, perhaps with another loss or on another device."""
+        self._loss, self._precision = loss, precision
+        self.average.to(next(self.network.parameters()).device)
+        self._optimiser.load_state_dict(self._optimiser.state_dict())  # moves the moments to the weights
+        for group in self._optimiser.param_groups:
+            group["fused"] = _has_fused(self.network)
         self._good = self.snapshot()
 
     def learn(self, batch: Batch, learning_rate: float) -> float:
@@ -54,7 +72,7 @@ class Learner:
         if not torch.isfinite(norm):
             return float("nan")
         self._optimiser.step()
-        self._steps += 1
+        self.steps += 1
         self._update_average()
         return value
 
@@ -88,6 +106,12 @@ class Learner:
         self._good = snapshot
         return snapshot
 
+    def copy(self) -> Network:
+        """Copy the averaged network, or the last good one, to the CPU; the copy can be trained."""
+        network = deepcopy(self.average).requires_grad_(True)
+        network.load_state_dict(self.remember() or self._good)
+        return network.to("cpu")
+
     def go_back(self) -> None:
         """Return to the last good weights with a fresh optimiser."""
         self.restore(self._good)
@@ -100,7 +124,7 @@ class Learner:
 
     def _update_average(self) -> None:
         # a short memory at first, so that the average leaves the random start behind
-        decay = min(EMA_DECAY, (1 + self._steps) / (10 + self._steps))
+        decay = min(EMA_DECAY, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
             for mean, value in zip(
                 self.average.state_dict().values(), self.network.state_dict().values(), strict=True

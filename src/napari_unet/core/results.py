@@ -1,4 +1,4 @@
-"""What a segmentation looks like: axes, shape and type, and how probabilities become it."""
+"""What a segmentation looks like: axes, shape and type, how probabilities become it and are written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io import Image
+from napari_unet.core.io.layout import Sink
+from napari_unet.core.objects import connected_objects
 from napari_unet.core.targets import ClassLabel
-from napari_unet.core.tiling import Region, Shape
+from napari_unet.core.tiling import Region, Shape, Tile, TileGrid
 
 Kind = Literal["labels", "probabilities", "objects"]
 
@@ -86,3 +88,51 @@ class ResultLayout:
         return tuple(
             (planes | dict(zip(self.image.spatial_axes, inner, strict=True)))[axis] for axis in self.axes
         )
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySink:
+    """Keeps results in memory."""
+
+    array: NDArray[Any]
+
+    def write(self, region: Region, array: NDArray[Any]) -> None:
+        """Store an array at a region of the result."""
+        self.array[region] = array
+
+
+class ResultWriter:
+    """Write each tile where it belongs."""
+
+    def __init__(self, layout: ResultLayout, sink: Sink) -> None:
+        self._layout, self._sink = layout, sink
+
+    def __call__(self, outer: Sequence[int], tile: Tile, result: NDArray[Any]) -> Region | None:
+        """Take the result of a tile; return the region that has been written."""
+        return self._write(outer, tile.write, result)
+
+    def _write(self, outer: Sequence[int], spatial: Region, result: NDArray[Any]) -> Region:
+        region = self._layout.place(outer, spatial)
+        self._sink.write(region, result.reshape([part.stop - part.start for part in region]))
+        return region
+
+
+class ObjectWriter(ResultWriter):
+    """Collect the foreground of a plane or volume: objects are whole only when it is."""
+
+    def __init__(self, layout: ResultLayout, grid: TileGrid, sink: Sink) -> None:
+        super().__init__(layout, sink)
+        self._foreground = np.zeros(grid.shape, bool)
+        self._n_tiles, self._n_left, self._n_objects = len(grid), len(grid), 0
+
+    def __call__(self, outer: Sequence[int], tile: Tile, result: NDArray[Any]) -> Region | None:
+        """Take the foreground of a tile; return the region of the plane or volume with the last of them."""
+        self._foreground[tile.write] = result
+        self._n_left -= 1
+        if self._n_left:
+            return None
+        self._n_left = self._n_tiles
+        objects = connected_objects(self._foreground).astype(self._layout.dtype)
+        objects[self._foreground] += self._n_objects  # the same number in two planes would be the same object
+        self._n_objects = max(self._n_objects, int(objects.max(initial=0)))
+        return self._write(outer, tuple(slice(0, size) for size in objects.shape), objects)

@@ -20,8 +20,7 @@ from napari_unet.core.io.image import make_image
 from napari_unet.core.io.layout import Sink
 from napari_unet.core.modelfile import Model
 from napari_unet.core.normalise import Intensity, count_nonfinite, normalise
-from napari_unet.core.objects import connected_objects
-from napari_unet.core.results import Kind, ResultLayout
+from napari_unet.core.results import ArraySink, Kind, ObjectWriter, ResultLayout, ResultWriter
 from napari_unet.core.tiling import Region, Tile, TileGrid
 
 
@@ -72,12 +71,17 @@ class StackPlan:
 
 @dataclass(frozen=True)
 class StackUpdate:
-    """How far it is: tiles, and pixels of all planes and time points."""
+    """How far it is: tiles, pixels of all planes and time points, and where it has just written.
+
+    The region is one of the result, in its axes; None where nothing was written: objects appear only when
+    their plane or volume is whole.
+    """
 
     n_tiles_done: int
     n_tiles: int
     n_voxels_done: int
     n_voxels: int
+    region: Region | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,17 +91,6 @@ class StackResult:
     plan: StackPlan
     n_voxels: int
     n_nonfinite: int
-
-
-@dataclass(frozen=True, eq=False)
-class ArraySink:
-    """Keeps results in memory."""
-
-    array: NDArray[Any]
-
-    def write(self, region: Region, array: NDArray[Any]) -> None:
-        """Store an array at a region of the result."""
-        self.array[region] = array
 
 
 def segment_stack(
@@ -142,7 +135,7 @@ def segment_stack(
         If the output exists or cannot be written.
     """
     config = config or SegmentConfig()
-    layout = _layout(model, image, config)
+    layout = result_layout(model, image, config)
     names = [label.name for label in model.classes] if layout.kind == "probabilities" else ()
     output = create_output(
         Path(output_path),
@@ -155,7 +148,7 @@ def segment_stack(
         overwrite=overwrite,
     )
     with output:
-        result = yield from _segment(plan_stack(model, image, config), layout, output)
+        result = yield from segment_into(model, image, output, config)
     return result
 
 
@@ -211,18 +204,62 @@ def segment(
             )
         image = make_image(image, "ZYX"[-image.ndim :], {}, "pixel", (), "the array")
     config = SegmentConfig(kind, halo, tile, device, precision)
-    layout = _layout(model, image, config)
+    layout = result_layout(model, image, config)
     sink = ArraySink(np.zeros(layout.shape, layout.dtype))
-    for _ in _segment(plan_stack(model, image, config), layout, sink):
+    for _ in segment_into(model, image, sink, config):
         pass
     return sink.array
 
 
-def plan_stack(model: Model, image: Image, config: SegmentConfig) -> StackPlan:
+def segment_into(
+    model: Model,
+    image: Image,
+    sink: Sink,
+    config: SegmentConfig | None = None,
+    intensity: Intensity | None = None,
+) -> Generator[StackUpdate, None, StackResult]:
+    """Segment an image into whatever takes arrays at regions.
+
+    Parameters
+    ----------
+    model : Model
+        2D models see a stack plane by plane.
+    image : Image
+        As many channels as the model's.
+    sink : Sink
+        Is handed the result in pieces that cover it once; see `result_layout` for its axes and type.
+    config : SegmentConfig, optional
+        How to segment.
+    intensity : Intensity, optional
+        That of the whole image, where it is known already; else it is measured.
+
+    Yields
+    ------
+    StackUpdate
+        After each tile.
+
+    Returns
+    -------
+    StackResult
+        What was decided and counted.
+
+    Raises
+    ------
+    ValueError
+        If image and model do not fit, before anything is written.
+    """
+    config = config or SegmentConfig()
+    layout = result_layout(model, image, config)
+    return (yield from _segment(plan_stack(model, image, config, intensity), layout, sink))
+
+
+def plan_stack(
+    model: Model, image: Image, config: SegmentConfig, intensity: Intensity | None = None
+) -> StackPlan:
     """Decide what holds for the whole stack; every worker and every resumed run has to use the same."""
     shape = (image.n_timepoints, *image.spatial_shape)
     predictor = Predictor(model.network, choose_device(config.device), config.precision)
-    intensity = replace(image_intensity(image), method=model.normalisation)
+    intensity = replace(intensity or image_intensity(image), method=model.normalisation)
 
     def read(region: Region) -> NDArray[np.float32]:
         block = _read(image, region)
@@ -234,8 +271,14 @@ def plan_stack(model: Model, image: Image, config: SegmentConfig) -> StackPlan:
     )
 
 
-def _layout(model: Model, image: Image, config: SegmentConfig) -> ResultLayout:
-    """Check that image and model fit, and return what the result will be."""
+def result_layout(model: Model, image: Image, config: SegmentConfig) -> ResultLayout:
+    """Check that image and model fit, and return what the result will be.
+
+    Raises
+    ------
+    ValueError
+        If they differ in channels, or the model is 3D and the image is not.
+    """
     n_channels = model.network.config.in_channels
     if image.n_channels != n_channels:
         raise ValueError(
@@ -252,32 +295,18 @@ def _segment(plan: StackPlan, layout: ResultLayout, sink: Sink) -> Generator[Sta
     image, grid = layout.image, plan.grid
     outers = list(np.ndindex(layout.outer_shape))
     n_tiles, n_voxels = len(outers) * len(grid), len(outers) * prod(grid.shape)
-    n_done = n_voxels_done = n_nonfinite = n_objects = 0
+    n_done = n_voxels_done = n_nonfinite = 0
+    write = ObjectWriter(layout, grid, sink) if layout.kind == "objects" else ResultWriter(layout, sink)
     for outer in outers:
-        # objects are whole only when their plane or volume is
-        foreground = np.zeros(grid.shape if layout.kind == "objects" else (), bool)
         for tile in grid:
             block = read_mirrored(partial(_read_inner, image, outer), tile.read, grid.shape)
             result = layout.encode(plan.predictor.predict_tile(normalise(block, plan.intensity), tile.crop))
-            if layout.kind == "objects":
-                foreground[tile.write] = result
-            else:
-                _write(sink, layout.place(outer, tile.write), result)
+            region = write(outer, tile, result)
             n_done += 1
             n_nonfinite += count_nonfinite(block[:, *_own_pixels(tile, grid)])
             n_voxels_done += prod(part.stop - part.start for part in tile.write)
-            yield StackUpdate(n_done, n_tiles, n_voxels_done, n_voxels)
-        if layout.kind == "objects":
-            objects = connected_objects(foreground).astype(layout.dtype)
-            objects[foreground] += n_objects  # the same number in two planes would be the same object
-            n_objects = max(n_objects, int(objects.max(initial=0)))
-            everything = tuple(slice(0, size) for size in grid.shape)
-            _write(sink, layout.place(outer, everything), objects)
+            yield StackUpdate(n_done, n_tiles, n_voxels_done, n_voxels, region)
     return StackResult(plan, n_voxels, n_nonfinite)
-
-
-def _write(sink: Sink, region: Region, array: NDArray[Any]) -> None:
-    sink.write(region, array.reshape([part.stop - part.start for part in region]))
 
 
 def _own_pixels(tile: Tile, grid: TileGrid) -> Region:

@@ -44,12 +44,17 @@ class Example:
         Voxel size along each spatial axis.
     source : str
         Name of the image or stack that the region comes from; validation keeps sources apart.
+    place : tuple of int
+        Where the region's first pixel lies in the source: its last numbers are those of the spatial axes,
+        any before them tell planes and time points apart. With it, what validation has held out stays held
+        out while examples grow; () is the start of a region of its own.
     """
 
     image: NDArray[np.float32]
     annotation: Annotation
     spacing: tuple[float, ...]
     source: str = ""
+    place: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +70,15 @@ class Target:
         What a pixel weighs on top of its class: the boundary term of the weight map.
     source : str
         Name of the image or stack.
+    place : tuple of int
+        Where the region's first pixel lies in it, see `Example`.
     """
 
     image: NDArray[np.float32]
     classes: NDArray[np.uint8]
     separation: NDArray[np.float32]
     source: str = ""
+    place: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -161,7 +169,7 @@ def make_target(example: Example, options: TargetOptions) -> Target:
     else:
         classes = _class_indices(example.annotation, options.classes)
         separation = np.zeros(classes.shape, np.float32)
-    return Target(example.image, classes, separation, example.source)
+    return Target(example.image, classes, separation, example.source, example.place)
 
 
 def separate_touching(objects: Annotation) -> Annotation:

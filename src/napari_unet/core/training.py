@@ -17,6 +17,7 @@ from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.learner import Learner, Snapshot
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import JSON, Model
+from napari_unet.core.networks import Network
 from napari_unet.core.schedule import Schedule
 from napari_unet.core.supply import LEARNING_RATES, Supply, TrainConfig
 from napari_unet.core.targets import Example
@@ -45,12 +46,25 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """The whole current wish of whoever trains; a new wish replaces it."""
+    """The whole current wish of whoever trains; a new wish replaces it.
+
+    Parameters
+    ----------
+    examples : tuple of Example
+        What to train on; those that are the same objects as before are known already.
+    view : View, optional
+        What to predict while training goes on.
+    pause, stop : bool
+        Whether to wait, and whether to end.
+    snapshot : object, optional
+        A new object asks once for the model as it is, paused or not.
+    """
 
     examples: tuple[Example, ...] = ()
     view: View | None = None
     pause: bool = False
     stop: bool = False
+    snapshot: object | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +90,8 @@ class TrainUpdate:
         The view that ``preview`` belongs to.
     preview : ndarray of float32, shape (n_classes, *spatial), or None
         Probabilities over the view.
+    model : Model or None
+        The model as it is, where a snapshot was asked for: a copy on the CPU that nobody changes.
     """
 
     step: int
@@ -87,22 +103,29 @@ class TrainUpdate:
     message: str = ""
     view: View | None = None
     preview: NDArray[np.float32] | None = None
+    model: Model | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
-    """The trained model, its score on the held-out pixels, and how many steps it took."""
+    """The trained model, its score on the held-out pixels, how many steps it took, and who goes on."""
 
     model: Model
     score: ValidationScore | None
     steps: int
     seconds: float
+    learner: Learner
 
 
 Training = Generator[TrainUpdate, None, TrainResult]
 
 
-def train(model: Model, wanted: Wanted | Callable[[], Wanted], config: TrainConfig | None = None) -> Training:
+def train(
+    model: Model,
+    wanted: Wanted | Callable[[], Wanted],
+    config: TrainConfig | None = None,
+    learner: Learner | None = None,
+) -> Training:
     """Train a model on annotated examples.
 
     Where the number of steps is given, equal examples, configs, devices and numbers of threads give equal
@@ -116,11 +139,13 @@ def train(model: Model, wanted: Wanted | Callable[[], Wanted], config: TrainConf
     wanted : Wanted or callable that returns one
         What to train on; a callable is asked before every step.
     config : TrainConfig, optional
+    learner : Learner, optional
+        That of the result of an earlier training of the same network: its optimiser and average go on.
 
     Yields
     ------
     TrainUpdate
-        A few times a second at most.
+        A few times a second, also while paused, so that whoever waits can act.
 
     Returns
     -------
@@ -130,15 +155,17 @@ def train(model: Model, wanted: Wanted | Callable[[], Wanted], config: TrainConf
     Raises
     ------
     ValueError
-        If nothing is annotated, or an annotation does not fit the model's classes.
+        If nothing is annotated, an annotation does not fit the model's classes, or the learner is that of
+        another network.
     MemoryError
         If even a batch of one small patch does not fit into memory.
     """
-    run = _Run(model, wanted if callable(wanted) else lambda: wanted, config or TrainConfig())
+    run = _Run(model, wanted if callable(wanted) else lambda: wanted, config or TrainConfig(), learner)
     while run.goes_on():
         yield from run.preview()
+        yield from run.hand_over()
         if run.wish.pause:
-            sleep(PAUSE_SECONDS)
+            yield from run.wait()
             continue
         yield from run.follow_wish()
         yield from run.step()
@@ -172,15 +199,18 @@ def drain(work: Generator[T, None, U], show: Callable[[T], object] = lambda _: N
 class _Run:
     """One training: what it has, and one small method for each thing that it does in turn."""
 
-    def __init__(self, model: Model, look_up: Callable[[], Wanted], config: TrainConfig) -> None:
+    def __init__(
+        self, model: Model, look_up: Callable[[], Wanted], config: TrainConfig, learner: Learner | None
+    ) -> None:
         network = model.network
-        torch.manual_seed(config.seed)  # dropout draws from torch's own generator
         self.wish = look_up()
         self._model, self._look_up, self._config = model, look_up, config
         self._device = next(network.parameters()).device
         if network.config.ndim == 2:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._learner = Learner(network, LOSSES[config.loss], choose_precision(self._device))
+        self._learner = self._take(learner)
+        self._steps_before = self._learner.steps
+        torch.manual_seed(config.seed + self._steps_before)  # dropout draws from torch's own generator
         self._schedule = Schedule(60 * config.minutes if config.minutes else config.steps)
         self._supply = Supply(model, config)
         self._examples: tuple[Example, ...] | None = None
@@ -191,6 +221,18 @@ class _Run:
         self._previewed: View | None = None
         self._scored_step = 0
         self._best: tuple[ValidationScore, Snapshot] | None = None
+        self._snapshot: object | None = None
+        self._waited_since = perf_counter()
+
+    def _take(self, learner: Learner | None) -> Learner:
+        """Go on with a learner, or begin with a new one."""
+        network, loss = self._model.network, LOSSES[self._config.loss]
+        if learner is None:
+            return Learner(network, loss, choose_precision(self._device))
+        if learner.network is not network:
+            raise ValueError("the learner belongs to another network: go on with the one of this model")
+        learner.go_on(loss, choose_precision(self._device))
+        return learner
 
     def goes_on(self) -> bool:
         """Look up the wish; tell whether there is more to do."""
@@ -205,7 +247,7 @@ class _Run:
             self._examples = self.wish.examples
             self._best, self._scored_step = None, -1  # scores on other annotations do not compare
             self._schedule.restart(self._seconds)
-            yield self._update(message=self._supply.follow(self._examples, self._steps))
+            yield self._update(message=self._supply.follow(self._examples, self._steps_before + self._steps))
 
     def step(self) -> Iterator[TrainUpdate]:
         """Take one optimiser step; survive a loss that is not finite and memory that runs out."""
@@ -274,6 +316,20 @@ class _Run:
         with self._working():
             return _predict_region(Predictor(self._learner.average), view.image)
 
+    def hand_over(self) -> Iterator[TrainUpdate]:
+        """Give a copy of the model to whoever asks for it."""
+        token = self.wish.snapshot
+        if token is not None and token is not self._snapshot:
+            self._snapshot = token
+            yield replace(self._update(), model=self._described(self._learner.copy()))
+
+    def wait(self) -> Iterator[TrainUpdate]:
+        """Rest a moment; say now and then that it is there."""
+        sleep(PAUSE_SECONDS)
+        if perf_counter() - self._waited_since >= UPDATE_SECONDS:
+            self._waited_since = perf_counter()
+            yield self._update()
+
     def report(self) -> Iterator[TrainUpdate]:
         """Say how it goes, a few times a second."""
         if self._seconds - self._reported_at >= UPDATE_SECONDS:
@@ -284,17 +340,22 @@ class _Run:
         if self._steps > self._scored_step:
             self._measure_score()
         score = None
-        if self._best is None:
-            self._learner.go_back()
-        else:
+        if self._best is not None:
             score, weights = self._best
             self._learner.restore(weights)
+        elif self._steps:
+            self._learner.go_back()
+        return TrainResult(
+            self._described(self._model.network), score, self._steps, self._seconds, self._learner
+        )
+
+    def _described(self, network: Network) -> Model:
+        """Return the model with this network, and how it came about."""
         # no seconds: equal runs of so many steps are to give equal bytes
         settings = ("loss", "seed", "validation", "w0", "sigma")
         how: dict[str, JSON] = {name: getattr(self._config, name) for name in settings}
-        how |= {"steps": self._steps, "n_examples": len(self._examples or ())}
-        model = replace(self._model, training={**self._model.training, **how})
-        return TrainResult(model, score, self._steps, self._seconds)
+        how |= {"steps": self._steps_before + self._steps, "n_examples": len(self._examples or ())}
+        return replace(self._model, network=network, training={**self._model.training, **how})
 
     @property
     def _now(self) -> float:
