@@ -55,12 +55,12 @@ def checked(classes: Sequence[ClassStyle]) -> Classes:
     return tuple(classes)
 
 
-def add_class(classes: Classes) -> Classes:
-    """Add a class with the smallest free value and the next colour."""
+def add_class(classes: Classes, value: int | None = None) -> Classes:
+    """Add a class with the next colour, and the smallest free value unless one is given."""
     if len(classes) >= MAX_CLASSES:
         raise ValueError(f"there are {len(classes)} classes already: {MAX_CLASSES} are the most")
     values, names = {each.value for each in classes}, {each.name.strip() for each in classes}
-    value = min(set(range(1, MAX_CLASSES + 1)) - values)
+    value = value or min(set(range(1, MAX_CLASSES + 1)) - values)
     numbers = (value, *range(1, MAX_CLASSES + 1))
     name = next(name for n in numbers if (name := f"class {n}") not in names)
     return checked((*classes, ClassStyle(value, name, _free_colour(classes))))

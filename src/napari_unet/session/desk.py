@@ -1,0 +1,217 @@
+"""What is annotated: the chosen image, the task and its classes, and the annotation layer of every image."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Image as ImageLayer
+from napari.layers import Labels, Layer
+
+from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Task
+from napari_unet.session.annotated import Annotated
+from napari_unet.session.classes import DEFAULT_CLASSES, ClassStyle, add_class, class_labels, colormap
+from napari_unet.session.images import ImageChoice, Index, guess_axes, placement, zeros
+
+OURS = "napari-unet"
+"""Key in the metadata of the layers that we add: they are no images to train on."""
+BRUSH_SIZE = 8
+ANNOTATION_TYPE = {"classes": np.uint8, "objects": np.uint16}
+
+
+class Desk:
+    """Keep track of what the user has chosen and painted."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._annotated: list[Annotated] = []
+        self.choice: ImageChoice | None = None
+        self.task: Task = "classes"
+        self.classes: tuple[ClassStyle, ...] = DEFAULT_CLASSES
+
+    @property
+    def images(self) -> tuple[Annotated, ...]:
+        """Every image that has an annotation layer for this task."""
+        return tuple(each for each in self._annotated if each.task == self.task)
+
+    @property
+    def current(self) -> Annotated | None:
+        """The chosen image, if it has an annotation layer for this task."""
+        if self.choice is None:
+            return None
+        return next((each for each in self.images if is_same(each.choice, self.choice)), None)
+
+    @property
+    def labels(self) -> tuple[ClassLabel, ...]:
+        """What a network for this task tells apart."""
+        return OBJECT_CLASSES if self.task == "objects" else class_labels(self.classes)
+
+    @property
+    def selected(self) -> int:
+        """The annotation value that the brush paints with."""
+        return int(self.current.layer.selected_label) if self.current else 1
+
+    @property
+    def plane(self) -> Index | None:
+        """The plane of the chosen image that the viewer stands on, None outside of it."""
+        if self.choice is None or self._viewer.dims.ndisplay != 2:
+            return None
+        n_outer = len(self.choice.plane_axes)
+        layer = self.current.layer if self.current else self.choice.layers[0]
+        if not _shows_planes(self._viewer, layer, n_outer):
+            return None
+        position = layer.world_to_data(self._viewer.dims.point)
+        index = tuple(round(place) for place in position[:n_outer])
+        index = tuple(
+            0 if axis == "C" else at for axis, at in zip(self.choice.plane_axes, index, strict=True)
+        )
+        inside = all(0 <= at < n for at, n in zip(index, self.choice.plane_shape, strict=True))
+        return index if inside else None
+
+    def choose(self, choice: ImageChoice | None) -> None:
+        """Work on this image from now on; its annotation layer, if any, is at hand."""
+        self.choice = choice
+        if self.current:
+            _select(self._viewer, self.current.layer)
+
+    def find_image(self) -> None:
+        """Choose the selected image layer, or the topmost one; keep a choice that is still there."""
+        layers = self._viewer.layers
+        if self.choice and all(layer in layers for layer in self.choice.layers):
+            return
+        found = [layer for layer in layers if is_image(layer)]
+        active = [layer for layer in found if layer is layers.selection.active]
+        chosen = (active or found[::-1] or [None])[0]
+        self.choose(ImageChoice((chosen,), guess_axes(chosen)) if chosen is not None else None)
+
+    def annotate(self) -> Annotated:
+        """Return the chosen image's annotation with the brush ready, adding its layer where there is none."""
+        if self.choice is None:
+            raise ValueError("there is no image layer: open an image first")
+        if self.current is None:
+            self._annotated.append(self._new_annotation(self.choice))
+            self.show_classes()
+        assert self.current is not None
+        _select(self._viewer, self.current.layer)
+        self.current.layer.mode = "paint"
+        return self.current
+
+    def _new_annotation(self, choice: ImageChoice) -> Annotated:
+        word = "annotation" if self.task == "classes" else "objects"
+        layer = Labels(
+            zeros(choice.annotation_shape, ANNOTATION_TYPE[self.task]),
+            name=f"{choice.name} {word}",
+            metadata={OURS: "annotation"},
+            opacity=0.6,
+            **placement(choice),
+        )
+        layer.brush_size = BRUSH_SIZE
+        layer.selected_label = 2
+        self._viewer.add_layer(layer)
+        return Annotated(choice, layer, self.task)
+
+    def set_task(self, task: Task) -> None:
+        """Annotate classes or objects; each task has its own annotation layers, and only they are shown."""
+        self.task = task
+        for each in self._annotated:
+            each.layer.visible = each.task == task
+        if self.current:
+            _select(self._viewer, self.current.layer)
+
+    def set_classes(self, classes: Sequence[ClassStyle]) -> None:
+        """Take over names, colours and the background mark; strokes of a class that has gone are erased."""
+        gone = {each.value for each in self.classes} - {each.value for each in classes}
+        self.classes = tuple(classes)
+        for image in self._annotated:
+            if image.task == "classes":
+                _erase(image, gone)
+        self.show_classes()
+
+    def show_classes(self) -> None:
+        """Colour the annotation layers of the task classes."""
+        for each in self._annotated:
+            if each.task == "classes":
+                each.layer.colormap = colormap(self.classes)
+
+    def select_class(self, value: int) -> None:
+        """Paint with this value."""
+        for each in self.images:
+            each.layer.selected_label = value
+
+    def changed_planes(self) -> set[tuple[Annotated, Index]]:
+        """Take over what was painted since the last call; a value that is no class yet becomes one."""
+        changed = {(image, index) for image in self.images for index in image.changed_planes()}
+        if self.task == "classes" and changed:
+            known = {each.value for each in self.classes}
+            painted = {value for image, index in changed for value in image.values(index)}
+            for value in sorted(painted - known):
+                self.classes = add_class(self.classes, value)
+                self.show_classes()
+        return changed
+
+    def drop_gone(self) -> tuple[str, ...]:
+        """Forget images whose layers have been deleted; return the names of those that held annotation."""
+        layers = self._viewer.layers
+        gone = [
+            each
+            for each in self._annotated
+            if each.layer not in layers or not all(layer in layers for layer in each.choice.layers)
+        ]
+        self._annotated = [each for each in self._annotated if each not in gone]
+        return tuple(each.choice.name for each in gone if each.planes)
+
+    def painted_values(self) -> set[int]:
+        """Every annotation value that occurs, a complete plane's background included."""
+        found: set[int] = set()
+        for image in self.images:
+            found |= {value for index in image.planes for value in image.values(index)}
+            found |= {self._background} if image.complete else set()
+        return found
+
+    @property
+    def _background(self) -> int:
+        return 1 if self.task == "objects" else next((c.value for c in self.classes if c.is_background), 1)
+
+    def cannot_train(self) -> str:
+        """Say why training cannot begin, "" if it can."""
+        if self.choice is None:
+            return "open an image first"
+        if not self.images:
+            return "press Annotate and paint a few strokes first"
+        painted = self.painted_values()
+        if self.task == "objects":
+            if not any(value >= 2 for value in painted):
+                return "paint at least one object (label 2 and above)"
+            return "" if 1 in painted else "paint some background (label 1), or mark the slice complete"
+        if len(painted) < 2:
+            return "paint at least two classes, background being one of them"
+        return ""
+
+
+def is_image(layer: Layer) -> bool:
+    """Tell whether a layer is an image that can be segmented: none that we have added."""
+    return isinstance(layer, ImageLayer) and OURS not in layer.metadata
+
+
+def is_same(one: ImageChoice, other: ImageChoice) -> bool:
+    """Tell whether two choices have their annotation in common: the same layers, seen with the same axes."""
+    return one.axes == other.axes and one.layers[0] is other.layers[0]
+
+
+def _shows_planes(viewer: ViewerModel, layer: Layer, n_outer: int) -> bool:
+    """Tell whether the viewer shows (Y, X) planes of the layer rather than cuts across them."""
+    offset = viewer.dims.ndim - (n_outer + 2)
+    return set(viewer.dims.displayed) == {offset + n_outer, offset + n_outer + 1}
+
+
+def _select(viewer: ViewerModel, layer: Layer) -> None:
+    viewer.layers.selection.active = layer
+
+
+def _erase(image: Annotated, values: set[int]) -> None:
+    """Make the strokes of some values unlabelled; it can be undone in the layer."""
+    for index in image.planes if values else ():
+        places = np.nonzero(np.isin(image.plane(index), list(values)))
+        if len(places[0]):
+            everywhere: tuple[Any, ...] = tuple(np.full_like(places[0], at) for at in index)
+            image.layer.data_setitem((*everywhere, *places), 0)

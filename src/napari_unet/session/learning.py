@@ -1,0 +1,128 @@
+"""The jobs that need torch: to build or change a network, to train it, and to predict what is looked at."""
+
+from collections.abc import Callable, Generator
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_unet.core.devices import choose_device, describe_device
+from napari_unet.core.examples import Dataset
+from napari_unet.core.learner import Learner
+from napari_unet.core.modelfile import Model
+from napari_unet.core.starting import fine_tune, new_model
+from napari_unet.core.targets import ClassLabel
+from napari_unet.core.training import TrainResult, TrainUpdate, View, Wanted, train
+from napari_unet.session.learning_options import architecture, train_config
+from napari_unet.session.settings import Settings
+from napari_unet.session.threads import leave_a_core
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """A view to predict, and which of its planes is looked at (None in 2D)."""
+
+    view: View
+    plane: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Ready:
+    """The model that is about to be trained, and what there is to say about where it comes from."""
+
+    model: Model
+    words: str
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A training update; its preview has become output values (Y, X) of the plane that is looked at."""
+
+    update: TrainUpdate
+    look: Look | None = None
+    labels: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a training begins with: the data, and the model and optimiser of before, if there are any."""
+
+    dataset: Dataset
+    settings: Settings
+    model: Model | None = None
+    learner: Learner | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Wish:
+    """What the session wants now: what the core is told, and how its answer about the view is to be read."""
+
+    wanted: Wanted
+    look: Look | None = None
+
+
+def training(
+    start: Start, wish: Callable[[], Wish], threads: int | None
+) -> Generator[Ready | Shown, None, TrainResult]:
+    """Train from where it stands, on what is wanted, until that says stop or the score has settled."""
+    leave_a_core(threads)
+    ready = prepare_model(start)
+    yield ready
+    learner = start.learner if ready.model is start.model else None
+    updates = train(ready.model, lambda: wish().wanted, train_config(start.settings), learner)
+    while True:
+        try:
+            update = next(updates)
+        except StopIteration as end:
+            result: TrainResult = end.value
+            return result
+        yield _shown(update, wish().look, ready.model.classes)
+
+
+def _shown(update: TrainUpdate, look: Look | None, classes: tuple[ClassLabel, ...]) -> Shown:
+    """Turn probabilities (n_classes, *spatial) into the small array that is shown; drop a stale preview."""
+    if update.preview is None or look is None or update.view is not look.view:
+        return Shown(replace(update, preview=None))
+    planes = update.preview if look.plane is None else update.preview[:, look.plane]
+    outputs = np.array([label.output_value for label in classes], np.uint8)
+    return Shown(replace(update, preview=None), look, outputs[planes.argmax(0)])
+
+
+def prepare_model(start: Start) -> Ready:
+    """Go on with the model of before; change its head where the classes changed; or build a new one."""
+    model, dataset = start.model, start.dataset
+    if model is None:
+        device = choose_device(start.settings.device)
+        return Ready(new_model(dataset, architecture(start.settings), device=device), "")
+    same = model.classes == dataset.classes and len(model.channels) == len(dataset.channels)
+    if same:
+        return Ready(model, "")
+    changed, anew = fine_tune(dataset, model)
+    fresh = [label.name for label in dataset.classes if label not in model.classes]
+    words = f"{', '.join(fresh)} learnt from the start, the rest goes on" if fresh else ""
+    return Ready(changed, words if anew else "")
+
+
+def frozen(model: Model) -> Model:
+    """Copy a model that may be trained on meanwhile."""
+    return replace(model, network=deepcopy(model.network))
+
+
+def relabelled(model: Model, labels: tuple[ClassLabel, ...]) -> Model:
+    """Give a model's classes the names and outputs that the session has for their annotation values now."""
+    now = {label.annotation_value: label for label in labels}
+    return replace(model, classes=tuple(now.get(each.annotation_value, each) for each in model.classes))
+
+
+def describe(model: Model, steps: int) -> str:
+    """Name a model in a line."""
+    config = model.network.config
+    trained = f"{steps} steps" if steps else "from a file"
+    size = f"width {config.width}, depth {config.depth}"
+    return f"U-Net {config.ndim}D, {size}, {len(model.classes)} classes, {trained}"
+
+
+def device_of(name: str) -> str:
+    """Describe the device of that name for people."""
+    return describe_device(choose_device(name))

@@ -1,0 +1,53 @@
+"""What the dock shows, as one frozen value."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from napari_unet.core.targets import Task
+from napari_unet.session.classes import DEFAULT_CLASSES, ClassStyle
+from napari_unet.session.images import ImageChoice, Index
+from napari_unet.session.settings import Settings
+
+Phase = Literal["idle", "preparing", "training", "paused", "stopping", "settled"]
+
+
+@dataclass(frozen=True)
+class PlaneState:
+    """One annotated plane: where it is, and whether unlabelled means background there."""
+
+    index: Index
+    complete: bool
+
+
+@dataclass(frozen=True)
+class ImageState:
+    """One annotated image and its annotated planes."""
+
+    name: str
+    planes: tuple[PlaneState, ...]
+
+
+@dataclass(frozen=True)
+class SessionState:
+    """Everything that the dock shows; equal states look alike.
+
+    Sentences are empty where there is nothing to say: ``can_train`` tells why not, ``kept`` offers to restore.
+    """
+
+    choice: ImageChoice | None = None
+    images: tuple[ImageState, ...] = ()
+    task: Task = "classes"
+    classes: tuple[ClassStyle, ...] = DEFAULT_CLASSES
+    selected: int = 1
+    plane: Index | None = None
+    plane_complete: bool = False
+    can_train: str = ""
+    phase: Phase = "idle"
+    verdict: str = ""
+    model: str = ""
+    has_model: bool = False
+    device: str = ""
+    settings: Settings = field(default_factory=Settings)
+    weight_map: bool = False
+    segmenting: bool = False
+    kept: str = ""
