@@ -6,12 +6,12 @@ PYTHON := $(shell for python in python3.11 python3.12 python3.13 python3; do \
 PYTHON_VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 SYSTEM_PACKAGES := tools/system_packages.sh
 WINDOW_PACKAGES := xvfb xauth libegl1 libgl1 libglib2.0-0 libdbus-1-3 libxkbcommon-x11-0 libfontconfig1 \
-	libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0
+	libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0 xdotool scrot
 INSTALL := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DECLARED := pyproject.toml constraints.txt
-ON_SCREEN := $(if $(filter Linux,$(shell uname -s)),xvfb-run --auto-servernum)
+ON_SCREEN := $(if $(filter Linux,$(shell uname -s)),xvfb-run --auto-servernum --server-args "-screen 0 1600x1000x24")
 
-.PHONY: demo test test-core lint setup system-packages clean
+.PHONY: demo test test-core lint docs-pictures setup system-packages clean
 
 demo: .venv/base.stamp  ## train on shipped nuclei for a minute and write a picture
 	.venv/bin/napari-unet demo --out demo-output
@@ -29,9 +29,12 @@ lint: setup
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 
+docs-pictures: setup  ## drive the dock on the shipped samples and photograph it for docs/
+	$(ON_SCREEN) .venv/bin/python tools/pictures.py
+
 setup: .venv/dev.stamp
 
-system-packages:  # what a real window needs on a bare machine
+system-packages:  # what a real window, its mouse and its photographs need on a bare machine
 	@$(SYSTEM_PACKAGES) $(WINDOW_PACKAGES)
 
 clean:
