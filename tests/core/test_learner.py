@@ -140,3 +140,39 @@ def test_gradients_of_thin_volumes_are_those_of_full_precision(n_planes):
         gradients.append(torch.cat([p.grad.flatten() for p in learner.network.parameters()]))
     difference = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
     assert difference < 0.2
+
+
+def test_a_copy_is_the_average_and_can_be_trained(learner, batch):
+    learner.learn(batch, 0.01)
+    copy = learner.copy()
+    assert same(weights(copy), weights(learner.average))
+    assert all(weight.requires_grad for weight in copy.parameters())
+    learner.learn(batch, 0.01)
+    assert not same(weights(copy), weights(learner.average))
+
+
+def test_a_copy_of_what_is_not_finite_is_the_last_good_one(learner, batch):
+    learner.learn(batch, 0.01)
+    good = learner.remember()
+    next(learner.average.parameters()).fill_(float("nan"))
+    assert same(weights(learner.copy()), good)
+
+
+def test_going_on_keeps_the_moments_and_takes_another_loss(learner, batch):
+    learner.learn(batch, 0.01)
+    moments = [state["exp_avg"].clone() for state in learner._optimiser.state.values()]
+    learner.go_on(broken(7.0), torch.float32)
+    kept = [state["exp_avg"] for state in learner._optimiser.state.values()]
+    assert all(torch.equal(old, new) for old, new in zip(moments, kept, strict=True))
+    assert learner.learn(batch, 0.01) == 7.0 and learner.steps == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_going_on_follows_the_network_to_another_device(learner, batch):
+    learner.learn(batch, 0.01)
+    learner.network.to("cuda")
+    learner.go_on(cross_entropy_dice, torch.float32)
+    on_gpu = Batch(batch.images.cuda(), batch.classes.cuda(), batch.weight.cuda())
+    assert isfinite(learner.learn(on_gpu, 0.01))
+    assert {weight.device.type for weight in learner.average.parameters()} == {"cuda"}
+    assert learner.copy().input_shape((16, 16)) and learner.steps == 2

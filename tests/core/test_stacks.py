@@ -14,7 +14,7 @@ from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.normalise import measure_intensity, normalise
 from napari_unet.core.objects import connected_objects
-from napari_unet.core.stacks import SegmentConfig, segment, segment_stack
+from napari_unet.core.stacks import SegmentConfig, result_layout, segment, segment_into, segment_stack
 from napari_unet.core.targets import ClassLabel
 
 CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 7, "cell"))
@@ -261,3 +261,38 @@ def test_two_runs_give_the_same_bytes(tmp_path):
 def test_an_array_that_looks_like_colours_is_not_taken_for_planes():
     with pytest.raises(ValueError, match=r"shape \(20, 20, 3\), as colours have: name its axes"):
         segment(threshold_model(), np.zeros((20, 20, 3), np.uint8))
+
+
+class Recorder:
+    """Takes the pieces of a result and remembers where they were."""
+
+    def __init__(self, layout):
+        self.array, self.regions = np.zeros(layout.shape, layout.dtype), []
+
+    def write(self, region, array):
+        self.array[region] = array
+        self.regions.append(region)
+
+
+@pytest.mark.parametrize("kind", ["labels", "probabilities", "objects"])
+def test_a_result_comes_in_pieces_and_updates_say_where_they_are(kind):
+    model, image = threshold_model(), image_of(blobs(2, 3, 40, 24), "TZYX")
+    config = SegmentConfig(kind, tile=32, halo=8)
+    sink = Recorder(result_layout(model, image, config))
+    updates = list(segment_into(model, image, sink, config))
+    assert [update.region for update in updates if update.region] == sink.regions
+    assert len(sink.regions) == (6 if kind == "objects" else len(updates)) and len(updates) > 6
+    covered = np.zeros(sink.array.shape, int)
+    for region in sink.regions:
+        covered[region] += 1
+    assert (covered == 1).all()
+    np.testing.assert_array_equal(sink.array, segment(model, image, kind=kind, tile=32, halo=8))
+
+
+def test_intensities_that_are_known_are_not_measured_again():
+    model, image = threshold_model(), image_of(blobs(16, 16), "YX")
+    known = measure_intensity(lambda region: np.array([[[0.0, 1e9]]]), (1, 1, 2))
+    sink = Recorder(result_layout(model, image, SegmentConfig()))
+    for _ in segment_into(model, image, sink, intensity=known):
+        pass
+    assert (sink.array == 0).all() and segment(model, image).any()  # nothing is bright on that scale

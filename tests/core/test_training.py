@@ -581,3 +581,91 @@ def test_a_config_out_of_range_is_refused_with_its_value(name, value):
 def test_minutes_and_steps_are_not_both_given():
     with pytest.raises(ValueError, match="choose one of them"):
         TrainConfig(minutes=1, steps=1)
+
+
+def test_a_pause_says_now_and_then_that_it_is_there(monkeypatch):
+    clock = count()
+    monkeypatch.setattr(training, "perf_counter", lambda: next(clock) / 10)
+    monkeypatch.setattr(training, "sleep", lambda seconds: None)
+    example = bright_discs()
+    wishes = Wishes(Wanted((example,), pause=True))
+    steps = train(model_for([example]), wishes, QUICK)
+    waiting = [next(steps) for _ in range(3)]
+    assert [update.step for update in waiting] == [0, 0, 0] and wishes.asked > 3
+    wishes.now = replace(wishes.now, stop=True)
+    assert drain(steps).steps == 0
+
+
+def trained(model, example, config=QUICK, learner=None):
+    return drain(train(model, Wanted((example,)), config, learner))
+
+
+def test_going_on_keeps_optimiser_and_average():
+    example = bright_discs()
+    model = model_for([example])
+    first = trained(model, example)
+    moments = [state["exp_avg"].clone() for state in first.learner._optimiser.state.values()]
+    again = trained(first.model, example, replace(QUICK, steps=2, loss="focal"), first.learner)
+    assert again.learner is first.learner and again.learner.steps == 5
+    assert again.steps == 2 and again.model.training["steps"] == 5
+    for before, state in zip(moments, again.learner._optimiser.state.values(), strict=True):
+        assert state["step"] == 5 and not torch.equal(before, state["exp_avg"])
+
+
+def test_going_on_draws_other_patches_than_before(monkeypatch):
+    drawn = []
+    real = training.Learner.learn
+    monkeypatch.setattr(
+        training.Learner, "learn", lambda s, batch, rate: drawn.append(batch.images) or real(s, batch, rate)
+    )
+    example = bright_discs()
+    model = model_for([example])
+    trained(model, example, learner=trained(model, example).learner)
+    assert len(drawn) == 6 and not torch.equal(drawn[0], drawn[3])
+
+
+def test_going_on_and_stopping_at_once_loses_nothing():
+    example = bright_discs()
+    model = model_for([example])
+    first = trained(model, example)
+    before = weights_of(first.model)
+    stopped = drain(train(model, Wanted((example,), stop=True), QUICK, first.learner))
+    assert same(before, weights_of(stopped.model)) and len(first.learner._optimiser.state) > 0
+
+
+def test_the_learner_of_another_network_is_refused():
+    example = bright_discs()
+    learner = trained(model_for([example]), example).learner
+    with pytest.raises(ValueError, match="the learner belongs to another network"):
+        trained(model_for([example]), example, learner=learner)
+
+
+@pytest.mark.parametrize("pause", [False, True])
+def test_a_snapshot_is_handed_over_once_for_each_token(pause, monkeypatch):
+    monkeypatch.setattr(training, "UPDATE_SECONDS", 0)
+    example = bright_discs()
+    wishes = Wishes(Wanted((example,)))
+    steps = train(model_for([example]), wishes, replace(QUICK, steps=1000))
+    while next(steps).step < 2:
+        pass
+    wishes.now = replace(wishes.now, snapshot=object(), pause=pause)
+    models = [update.model for _ in range(6) if (update := next(steps)).model]
+    wishes.now = replace(wishes.now, snapshot=object())
+    models += [update.model for _ in range(6) if (update := next(steps)).model]
+    assert len(models) == 2
+    wishes.now = replace(wishes.now, stop=True, pause=False)
+    result = drain(steps)
+    assert models[0].network is not models[1].network is not result.model.network
+    assert same(weights_of(models[0]), weights_of(models[1])) == pause
+    assert models[0].training["steps"] >= 2 and models[0].classes == CLASSES
+
+
+def test_a_snapshot_can_be_trained_itself_and_training_leaves_it_alone():
+    example = bright_discs()
+    wanted = Wanted((example,), snapshot=object())
+    updates = []
+    drain(train(model_for([example]), wanted, QUICK), updates.append)
+    (copy,) = [update.model for update in updates if update.model]
+    before = weights_of(copy)
+    assert same(before, weights_of(model_for([example])))  # asked for before the first step
+    assert not same(before, weights_of(trained(copy, example).model))
