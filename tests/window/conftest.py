@@ -4,7 +4,9 @@ from pathlib import Path
 
 import napari
 import pytest
-from driver import Driver, missing
+from driver import missing
+from napari.utils.notifications import NotificationSeverity, notification_manager
+from user import User
 
 
 @pytest.fixture(autouse=True)
@@ -21,10 +23,13 @@ def photos(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def driver(photos: Path) -> Iterator[Driver]:
-    """A real napari window, somebody at its mouse and keys, and nothing in it."""
+def user(photos: Path) -> Iterator[User]:
+    """Somebody at mouse and keys of a real napari window with nothing in it; napari may report no error."""
     if reason := missing():
         pytest.skip(reason)
-    driver = Driver(napari.Viewer(), photos)
-    yield driver
-    driver.close()
+    notification_manager.records.clear()
+    user = User(napari.Viewer(), photos)
+    yield user
+    user.close()
+    errors = [each for each in notification_manager.records if each.severity == NotificationSeverity.ERROR]
+    assert not errors, [each.message for each in errors]

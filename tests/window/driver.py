@@ -11,15 +11,16 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import napari
 import numpy as np
 from napari.layers import Layer
-from qtpy.QtCore import QPoint, QRect, Qt, QTimer
+from qtpy.QtCore import QPoint, QTimer
 from qtpy.QtWidgets import QApplication, QMenu, QMenuBar, QScrollArea, QWidget
 
 Point = tuple[int, int]
@@ -90,13 +91,13 @@ class Driver:
         """Tell where on the screen a pixel of a layer is; its last two numbers are Y and X."""
         full = np.zeros(layer.ndim)
         full[-len(position) :] = position
-        canvas = self.viewer.window._qt_viewer.canvas.native
+        canvas: QWidget = self.viewer.window._qt_viewer.canvas.native
         camera = self.viewer.scene.camera
         shown = np.asarray(layer.data_to_world(full))[list(self.viewer.dims.displayed[-2:])]
         from_middle = (shown - np.asarray(camera.center)[-2:]) * camera.zoom
-        corner = canvas.mapToGlobal(QPoint(0, 0))
-        y, x = from_middle + (canvas.height() / 2, canvas.width() / 2)
-        return round(corner.x() + x), round(corner.y() + y)
+        middle = canvas.mapToGlobal(QPoint(canvas.width() // 2, canvas.height() // 2))
+        y, x = from_middle
+        return round(middle.x() + x), round(middle.y() + y)
 
     # mouse
 
@@ -104,7 +105,7 @@ class Driver:
         """Click once, in the middle of a widget or at a point of the screen."""
         self._xdotool("mousemove", *self._point(place), "sleep", 0.05, "click", 1)
 
-    def stroke(self, layer: Layer, *corners: Sequence[float], meanwhile: float = 0.02) -> None:
+    def stroke(self, layer: Layer, *corners: Sequence[float], meanwhile: float = 0.01) -> None:
         """Drag the mouse through pixels of a layer, a few pixels of the screen at a time."""
         first, *others = _path([self.on_canvas(layer, corner) for corner in corners])
         moves: list[object] = []
@@ -145,7 +146,7 @@ class Driver:
     # dialogs
 
     @contextmanager
-    def answering(self, answer: Callable[[QWidget], None]) -> Any:
+    def answering(self, answer: Callable[[QWidget], None]) -> Iterator[None]:
         """Answer the dialog that what is done in this block opens; it may hold up the block until then."""
         answered: list[str] = []
 
@@ -221,11 +222,10 @@ def _entry(menu: QMenuBar | QMenu, word: str) -> Any:
     return next((each for each in actions if each.text().replace("&", "").startswith(word)), None)
 
 
-def _path(corners: Iterable[Point], stride: float = 6) -> list[Point]:
+def _path(corners: Sequence[Point], stride: float = 12) -> list[Point]:
     """Points of the screen along straight lines, a few pixels apart."""
-    corners = list(corners)
     points = [corners[0]]
-    for start, end in zip(corners[:-1], corners[1:], strict=True):
+    for start, end in pairwise(corners):
         n_points = max(1, round(np.hypot(*np.subtract(end, start)) / stride))
         line = np.linspace(start, end, n_points + 1)[1:]
         points += [(round(x), round(y)) for x, y in line]

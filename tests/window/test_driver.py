@@ -1,53 +1,53 @@
 """The driver does what a hand does, in napari without our dock."""
 
 import numpy as np
-from driver import Driver
+from user import User
 from qtpy.QtWidgets import QFileDialog
 
 
-def test_a_stroke_lands_on_the_pixels_it_was_drawn_through(driver: Driver):
+def test_a_stroke_lands_on_the_pixels_it_was_drawn_through(user: User):
     scale, translate = (3.0, 0.5, 0.25), (0.0, 10.0, -4.0)
-    layer = driver.viewer.add_labels(np.zeros((4, 60, 80), np.uint8), scale=scale, translate=translate)
+    layer = user.viewer.add_labels(np.zeros((4, 60, 80), np.uint8), scale=scale, translate=translate)
     layer.mode, layer.brush_size, layer.selected_label = "paint", 1, 3
-    driver.pump(0.2)
+    user.pump(0.2)
 
-    driver.stroke(layer, (20, 10), (20, 50))
+    user.stroke(layer, (20, 10), (20, 50))
 
     z, y, x = np.nonzero(layer.data)
-    assert set(z) == {round(driver.viewer.dims.point[0] / 3)}
+    assert set(z) == {round(user.viewer.dims.point[0] / 3)}
     assert set(y) == {20}
     assert (x.min(), x.max()) == (10, 50)
 
 
-def test_keys_reach_the_layer_under_the_mouse(driver: Driver):
-    layer = driver.viewer.add_labels(np.zeros((60, 80), np.uint8))
+def test_keys_reach_the_layer_under_the_mouse(user: User):
+    layer = user.viewer.add_labels(np.zeros((60, 80), np.uint8))
     layer.mode = "paint"
-    driver.stroke(layer, (20, 10), (20, 50))
+    user.stroke(layer, (20, 10), (20, 50))
     assert layer.data.any()
 
-    driver.key("ctrl+z")
+    user.key("ctrl+z")
 
     assert not layer.data.any()
 
 
-def test_menus_open_entry_by_entry(driver: Driver):
-    driver.menu("File", "Open Sample", "napari-unet", "Nuclei stack")
+def test_menus_open_entry_by_entry(user: User):
+    user.menu("File", "Open Sample", "napari-unet", "Nuclei stack")
 
     assert (
-        driver.wait("the sample opens", lambda: [layer.name for layer in driver.viewer.layers])[0]
+        user.wait("the sample opens", lambda: [layer.name for layer in user.viewer.layers])[0]
         == "nuclei stack"
     )
 
 
-def test_a_file_dialog_is_answered_with_a_path(driver: Driver, tmp_path):
-    with driver.answering(driver.file_name(tmp_path / "model")):
-        chosen, _ = QFileDialog.getSaveFileName(driver.window)
+def test_a_file_dialog_is_answered_with_a_path(user: User, tmp_path):
+    with user.answering(user.file_name(tmp_path / "model")):
+        chosen, _ = QFileDialog.getSaveFileName(user.window)
 
     assert chosen == str(tmp_path / "model")
 
 
-def test_a_photograph_shows_the_window(driver: Driver):
-    path = driver.photograph("An empty window")
+def test_a_photograph_shows_the_window(user: User):
+    path = user.photograph("An empty window")
 
     assert path.name == "01-an-empty-window.png"
     assert path.stat().st_size > 10_000

@@ -1,0 +1,325 @@
+"""How smooth the window is while a network learns, and what the window costs the learning.
+
+    xvfb-run -a -s "-screen 0 1600x1000x24" env PYTHONPATH=src:tests/window python benchmarks/responsiveness.py
+
+A timer that should fire every 10 ms tells how long the window was deaf, while somebody paints and changes
+slices all the time: with nothing else going on, while a network is trained, and while the stack is segmented.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from itertools import cycle
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import napari
+import numpy as np
+from qtpy.QtCore import QEvent, QEventLoop, QPointF, Qt, QTimer
+from qtpy.QtGui import QMouseEvent
+from qtpy.QtWidgets import QApplication
+from user import Line, User, strokes_in
+
+from napari_unet.core.examples import Dataset
+from napari_unet.samples import nuclei_stack
+from napari_unet.session.settings import Settings
+from napari_unet.session.threads import leave_a_core
+
+BEAT_MS = 10
+MOUSE_MS = 16
+"""A mouse reports its place about 60 times a second."""
+POINTS, REST = 30, 12
+"""Mouse reports in a stroke, and between two: half a second and a fifth."""
+STROKES_PER_SLICE = 4
+PHASES = ("idle", "training", "segmenting")
+AIMS = {"p99": 20, "longest": 100}
+"""Milliseconds that a phase may be worse than idle."""
+
+
+class Heartbeat:
+    """Time how late a timer of 10 ms fires: what a person feels as stutter."""
+
+    def __init__(self) -> None:
+        self._timer = QTimer(timerType=Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._beat)
+        self._last = 0.0
+        self.gaps: list[float] = []
+
+    def listen(self, seconds: float) -> np.ndarray:
+        """Return the milliseconds between the beats of the next seconds."""
+        self.gaps, self._last = [], perf_counter()
+        self._timer.start(BEAT_MS)
+        live(seconds)
+        self._timer.stop()
+        return np.array(self.gaps)
+
+    def _beat(self) -> None:
+        now = perf_counter()
+        self.gaps.append(1000 * (now - self._last))
+        self._last = now
+
+
+class Hand:
+    """Paint stroke after stroke of both classes, and go on to the next slice after a few."""
+
+    def __init__(self, user: User, strokes: Sequence[Sequence[tuple[int, Line]]]) -> None:
+        self._user = user
+        self._canvas = user.viewer.window._qt_viewer.canvas.native
+        self._strokes = strokes
+        self._timer = QTimer(timerType=Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(lambda: next(self._moves))
+        self.released_at: list[float] = []
+        self._moves = self._paint()
+
+    def start(self) -> None:
+        self._timer.start(MOUSE_MS)
+
+    def rest(self) -> None:
+        self._timer.stop()
+
+    def _paint(self):
+        """Yield after each thing that a hand does in one report of the mouse."""
+        for plane in cycle(range(len(self._strokes))):
+            self._user.viewer.dims.set_current_step(0, plane)
+            yield from [None] * REST
+            for value, stroke in self._strokes[plane]:
+                self._user.annotation.selected_label = value
+                yield from self._drag(stroke)
+                yield from [None] * REST
+
+    def _drag(self, stroke: Line):
+        start, end = (np.array(self._user.on_canvas(self._user.annotation, corner)) for corner in stroke)
+        self._send(QEvent.Type.MouseButtonPress, start)
+        for share in np.linspace(0, 1, POINTS):
+            yield
+            self._send(QEvent.Type.MouseMove, start + share * (end - start))
+        self._send(QEvent.Type.MouseButtonRelease, end)
+        self.released_at.append(perf_counter())
+        yield
+
+    def _send(self, kind: QEvent.Type, place: np.ndarray) -> None:
+        button, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+        on_screen = QPointF(*map(float, place))
+        at = self._canvas.mapFromGlobal(on_screen)
+        pressed = none if kind == QEvent.Type.MouseButtonRelease else button
+        cause = none if kind == QEvent.Type.MouseMove else button
+        event = QMouseEvent(kind, at, on_screen, cause, pressed, Qt.KeyboardModifier.NoModifier)
+        QApplication.sendEvent(self._canvas, event)
+
+
+@dataclass
+class Updates:
+    """What the training told, and when it arrived in the window."""
+
+    arrived: list[tuple[float, object]] = field(default_factory=list)
+
+    def __call__(self, update: object) -> None:
+        self.arrived.append((perf_counter(), update))
+
+    def rate(self, since: float) -> float:
+        """Steps per second since a moment."""
+        steps = [(at, update.step) for at, update in self.arrived if at >= since]
+        (start, first), (end, last) = steps[0], steps[-1]
+        return (last - first) / (end - start)
+
+    def use(self, released_at: Sequence[float]) -> list[float]:
+        """Seconds from the end of each stroke until a step that used it was reported."""
+        taken = [(at, update.step) for at, update in self.arrived if update.message]
+        waits = []
+        for released in released_at:
+            step = next((step for at, step in taken if at > released), None)
+            used = (at for at, update in self.arrived if step is not None and update.step > step)
+            waits += [at - released for at in list(used)[:1]]
+        return waits
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: gaps of each phase, steps per second with the window and without, and the two waits."""
+
+    gaps: dict[str, np.ndarray]
+    painting: float
+    watching: float
+    headless: float
+    first_mask: float
+    use: float
+
+
+def live(seconds: float) -> None:
+    """Let the window live for a while, in a real event loop as napari's own."""
+    loop = QEventLoop()
+    QTimer.singleShot(int(1000 * seconds), loop.quit)
+    loop.exec()
+
+
+def live_until(condition: Callable[[], object]) -> None:
+    while not condition():
+        live(0.01)
+
+
+def open_window(photos: Path) -> User:
+    """Open a stack of 576² pixels with the dock and its annotation layer."""
+    user = User(napari.Viewer(), photos)
+    sample = nuclei_stack()
+    user.viewer.add_image(np.tile(sample.image, (40, 3, 3)), name="nuclei")
+    user.open_dock()
+    user.annotate()
+    return user
+
+
+def strokes() -> list[list[tuple[int, Line]]]:
+    """For each slice strokes of both classes in turn, by the truth."""
+    found = []
+    for objects in np.tile(nuclei_stack().objects, (1, 3, 3)):
+        half = STROKES_PER_SLICE // 2
+        lines = zip(strokes_in(objects == 0, half), strokes_in(objects > 0, half), strict=True)
+        found.append([stroke for pair in lines for stroke in zip((1, 2), pair, strict=True)])
+    return found
+
+
+def measure(user: User, hand: Hand, heart: Heartbeat, seconds: float) -> Run:
+    """Go through all phases once, with a new model."""
+    session, gaps = user.session, {}
+    updates = Updates()
+    session.updated.connect(updates)
+    hand.start()
+    live(2)
+    gaps["idle"] = heart.listen(seconds)
+    hand.rest()
+
+    shown = _first_mask(user, updates)
+    hand.start()
+    live(2)
+    hand.released_at.clear()
+    start = perf_counter()
+    gaps["training"] = heart.listen(seconds)
+    painting, use = updates.rate(start), median(updates.use(hand.released_at))
+    hand.rest()
+    live(1)
+    start = perf_counter()
+    live(seconds)
+    watching = updates.rate(start)
+
+    dataset, settings = session.dataset(), session.state.settings
+    session.stop()
+    live_until(lambda: session.state.phase == "idle")
+    headless = headless_rate(dataset, settings, seconds)
+
+    session.segment_stack()
+    live_until(lambda: user.result)
+    hand.start()
+    live(2)
+    gaps["segmenting"] = heart.listen(seconds)
+    hand.rest()
+    assert session.state.segmenting, "the stack was segmented before the phase ended: it is too short"
+    session.cancel()
+    live_until(lambda: not session.state.segmenting)
+    session.updated.disconnect(updates)
+    return Run(gaps, painting, watching, headless, shown, use)
+
+
+def _first_mask(user: User, updates: Updates) -> float:
+    """Press Train with a new model; return the seconds until a mask was handed to the overlay."""
+    user.session.new_model()
+    pressed = perf_counter()
+    user.session.train()
+    live_until(lambda: any(at > pressed and shown(update) for at, update in updates.arrived))
+    return next(at for at, update in updates.arrived if at > pressed and shown(update)) - pressed
+
+
+def headless_rate(dataset: Dataset, settings: Settings, seconds: float) -> float:
+    """Steps per second on the same examples with the same options, in a process that has no window."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_train_headless, dataset, settings, seconds).result()
+
+
+def _train_headless(dataset: Dataset, settings: Settings, seconds: float) -> float:
+    from napari_unet.core.training import Wanted, train
+    from napari_unet.session.learning import Start, prepare_model
+    from napari_unet.session.learning_options import train_config
+
+    leave_a_core()
+    model = prepare_model(Start(dataset, settings)).model
+    began = perf_counter()
+    first = None
+    for update in train(model, Wanted(dataset.examples), train_config(settings)):
+        now = perf_counter()
+        if now - began > 2 and first is None:
+            first = now, update.step
+        if now - began > 2 + seconds:
+            return (update.step - first[1]) / (now - first[0])
+    raise RuntimeError("the training ended before its rate was measured")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=12, help="of each phase of a run")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        user = open_window(Path(folder))
+        hand, heart = Hand(user, strokes()), Heartbeat()
+        measure(user, hand, heart, 2)  # torch is loaded, and every code has run once
+        runs = []
+        for number in range(options.runs):
+            runs.append(measure(user, hand, heart, options.seconds))
+            print(f"run {number + 1} of {options.runs}", file=sys.stderr)
+        user.close()
+    print(gap_table(runs), speed_table(runs), sep="\n\n")
+
+
+def gap_table(runs: Sequence[Run]) -> str:
+    """Milliseconds between beats, the median of all runs."""
+    rows = ["| phase | p50 | p99 | longest | beats |", "|---|---|---|---|---|"]
+    found = {phase: _gaps(runs, phase) for phase in PHASES}
+    for phase, (p50, p99, longest, beats) in found.items():
+        rows.append(f"| {phase} | {p50:.0f} ms | {p99:.0f} ms | {longest:.0f} ms | {beats:.0f} |")
+    idle, training = found["idle"], found["training"]
+    worse = training[1] - idle[1], training[2] - idle[2]
+    verdicts = [
+        f"| {name} while training, against idle | + {AIMS[name]} ms | {more:+.0f} ms |"
+        for name, more in zip(AIMS, worse, strict=True)
+    ]
+    return "\n".join([*rows, "", "| | aim | reached |", "|---|---|---|", *verdicts])
+
+
+def _gaps(runs: Sequence[Run], phase: str) -> tuple[float, ...]:
+    per_run = [
+        (
+            np.percentile(run.gaps[phase], 50),
+            np.percentile(run.gaps[phase], 99),
+            run.gaps[phase].max(),
+            run.gaps[phase].size,
+        )
+        for run in runs
+    ]
+    return tuple(median(values) for values in zip(*per_run, strict=True))
+
+
+def speed_table(runs: Sequence[Run]) -> str:
+    """Steps per second with and without a window, and how long a user waits."""
+    headless, painting, watching = (
+        median(getattr(run, name) for run in runs) for name in ("headless", "painting", "watching")
+    )
+    shares = [median(getattr(run, name) / run.headless for run in runs) for name in ("watching", "painting")]
+    first, use = (median(getattr(run, name) for run in runs) for name in ("first_mask", "use"))
+    return "\n".join(
+        [
+            "| | aim | reached |",
+            "|---|---|---|",
+            f"| steps per second without a window | | {headless:.1f} |",
+            f"| with the window open, somebody watching | 70 % | {watching:.1f}, {shares[0]:.0%} |",
+            f"| with the window open, somebody painting | 70 % | {painting:.1f}, {shares[1]:.0%} |",
+            f"| from Train to the first mask | 3 s | {first:.1f} s |",
+            f"| from the end of a stroke to a step that used it, at most | 1 s | {use:.1f} s |",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

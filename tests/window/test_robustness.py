@@ -1,0 +1,143 @@
+"""What users and computers do to a dock: it goes on, or says in a sentence why not, and loses nothing."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import napari
+import numpy as np
+import pytest
+from driver import missing
+from qtpy.QtWidgets import QApplication, QLabel
+from user import User
+
+from napari_unet.core.targets import Example
+from napari_unet.session import learning
+from napari_unet.session.session import session_of
+from napari_unet.widgets.commands import open_dock
+from napari_unet.widgets.dock import Dock
+
+ALONE = Path(__file__).with_name("alone.py")
+
+
+@pytest.fixture
+def training(user: User) -> User:
+    """A user whose network is learning."""
+    user.open_sample()
+    user.open_dock()
+    user.annotate()
+    user.paint_nuclei()
+    user.train()
+    return user
+
+
+@pytest.mark.parametrize("layer", ["image", "annotation"])
+def test_a_layer_deleted_during_training_ends_it_and_a_new_one_begins(training: User, layer: str):
+    training.viewer.layers.remove(getattr(training, layer))
+
+    training.wait("the training ends", lambda: training.session.state.phase == "idle")
+    training.photograph(f"the {layer} deleted")
+    if layer == "image":
+        training.viewer.layers.clear()
+        training.open_sample()
+    training.annotate()
+    training.paint_nuclei()
+    training.train()
+
+
+def test_a_deleted_prediction_comes_back(training: User):
+    training.viewer.layers.remove(training.prediction)
+
+    training.wait("another prediction", lambda: training.prediction and training.predicted.any())
+
+
+def test_layers_renamed_and_swapped_during_training_change_nothing(training: User):
+    prediction = training.prediction
+    training.image.name, training.annotation.name, prediction.name = "one", "two", "three"
+    training.viewer.layers.reverse()
+    prediction.data[training.plane] = 0
+
+    training.wait("the prediction goes on", lambda: prediction.data[training.plane].any())
+    assert prediction in training.viewer.layers
+    assert training.prediction is None  # no second one under the old name
+
+
+def test_two_docks_share_one_session(training: User):
+    other = Dock(training.viewer)
+    training.viewer.window.add_dock_widget(other, name="another dock")
+    training.pump(0.3)
+
+    assert other.session is training.session
+    training.click(training.widget("stop", root=other))
+    training.wait("both stop", lambda: training.session.state.phase == "idle")
+
+
+def test_two_viewers_train_apart_and_one_is_closed(training: User):
+    second = napari.Viewer()
+    second.add_image(training.image.data)
+    session = open_dock(second).session
+    assert session is not training.session
+
+    second.close()
+
+    steps = training.session.trainer.steps
+    training.wait("the first goes on", lambda: training.session.trainer.steps > steps)
+    assert session_of(second) is None
+
+
+def test_an_error_in_the_training_is_one_sentence_with_details_to_copy(
+    user: User, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*_: object) -> Iterator[Example]:
+        yield from ()
+        raise RuntimeError("the network fell over")
+
+    monkeypatch.setattr(learning, "train", broken)
+    user.open_sample()
+    user.open_dock()
+    user.annotate()
+    user.paint_nuclei()
+
+    user.click("train")
+
+    said = "RuntimeError: the network fell over"
+    user.wait(
+        "the dock says so", lambda: any(said in each.text() for each in user.window.findChildren(QLabel))
+    )
+    user.photograph("an error as a sentence")
+    user.click("copy_details")
+    assert "Traceback" in QApplication.clipboard().text()
+    assert user.session.state.phase == "idle"
+
+
+@pytest.mark.parametrize("end", ["closed-training", "closed-segmenting", "command-line"])
+def test_a_window_closes_in_the_middle_of_things(end: str):
+    assert _alone(end).wait(timeout=120) == 0
+
+
+def test_strokes_and_model_survive_a_kill(user: User):
+    victim = _alone("killed")
+    assert victim.stdout is not None
+    assert victim.stdout.readline().strip() == "kept"
+    victim.send_signal(signal.SIGKILL)
+    victim.wait(timeout=20)
+
+    user.open_sample()
+    user.open_dock()
+    user.wait("restoring is offered", lambda: user.session.state.kept)
+    user.photograph("restoring is offered")
+    user.click("restore")
+    user.wait("the model is back", lambda: user.session.state.has_model)
+
+    user.photograph("restored")
+    assert set(np.unique(user.annotation.data)) == {0, 1, 2}
+    assert [each.index for each in user.session.state.images[0].planes] == [(2,)]
+    user.train()
+
+
+def _alone(end: str) -> subprocess.Popen[str]:
+    if reason := missing():
+        pytest.skip(reason)
+    return subprocess.Popen([sys.executable, ALONE, end], stdout=subprocess.PIPE, text=True)

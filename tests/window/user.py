@@ -1,0 +1,156 @@
+"""A microscopist at the dock: what the window tests, the pictures and the benchmark do with it alike."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from driver import Driver
+from napari.layers import Image, Labels
+from numpy.typing import NDArray
+from qtpy.QtWidgets import QAbstractButton, QMessageBox
+from scipy.ndimage import distance_transform_edt, label
+
+from napari_unet.session.session import Session, session_of
+
+Line = tuple[tuple[int, int], ...]
+"""Corners (Y, X) of a stroke."""
+
+
+class User(Driver):
+    """Somebody who paints, trains and segments with mouse and keys, and looks at the layers."""
+
+    def open_sample(self, name: str = "Nuclei stack") -> None:
+        """Open a shipped sample from napari's menu."""
+        self.menu("File", "Open Sample", "napari-unet", name)
+        self.wait("the sample opens", lambda: self.viewer.layers)
+
+    def open_dock(self, *menu: str) -> None:
+        """Open the dock from napari's menu."""
+        self.menu(*(menu or ("Plugins", "U-Net")))
+        self.wait("the dock opens", lambda: session_of(self.viewer))
+        self.pump(0.5)
+
+    def annotate(self) -> None:
+        """Ask for an annotation layer."""
+        self.click("annotate")
+        self.wait("the annotation layer", lambda: self.annotation)
+
+    def paint(self, key: str, *strokes: Line) -> None:
+        """Choose a class by its key, the mouse over the canvas, and drag strokes of it."""
+        self.over(self.annotation, strokes[0][0])
+        self.key(key)
+        for stroke in strokes:
+            self.stroke(self.annotation, *stroke)
+
+    def paint_nuclei(self, n: int = 2, first: int = 0) -> None:
+        """Paint a few strokes of both classes on the slice that is shown, by the sample's truth."""
+        truth = self.truth[self.plane] > 0
+        self.paint("1", *strokes_in(~truth, first + n)[first:])
+        self.paint("2", *strokes_in(truth, first + n)[first:])
+
+    def train(self) -> None:
+        """Start a training and wait for the first mask."""
+        self.click("train")
+        self.wait("the first mask", lambda: self.prediction and self.predicted.any())
+
+    def go_to(self, plane: int) -> None:
+        """Move to a slice by the arrow keys, the mouse over the canvas."""
+        self.over(self.image, (1, 1))
+        while (away := plane - self.plane[0]) != 0:
+            self.key("Right" if away > 0 else "Left")
+
+    def confirm(self, dialog: QMessageBox) -> None:
+        """Answer a question by yes."""
+        self.click(dialog.button(QMessageBox.StandardButton.Yes))
+
+    def is_offered(self, button: str) -> bool:
+        """Tell whether a button is there and can be pressed."""
+        found: QAbstractButton = self.widget(button, QAbstractButton)
+        return found.isVisible() and found.isEnabled()
+
+    @property
+    def session(self) -> Session:
+        """What is behind the dock."""
+        session = session_of(self.viewer)
+        assert session is not None, "there is no dock"
+        return session
+
+    @property
+    def plane(self) -> tuple[int, ...]:
+        """The slice that is shown."""
+        return tuple(self.viewer.dims.current_step[:-2])
+
+    @property
+    def image(self) -> Image:
+        """The first image layer."""
+        return self._first(lambda layer: isinstance(layer, Image))
+
+    @property
+    def truth(self) -> NDArray[Any]:
+        """The sample's hidden objects."""
+        return self._first(lambda layer: layer.name.endswith("truth")).data
+
+    @property
+    def annotation(self) -> Labels:
+        """The annotation layer that is painted on."""
+        current = self.session.desk.current
+        return current and current.layer
+
+    @property
+    def prediction(self) -> Labels:
+        """The layer that shows the mask while training."""
+        return self._first(lambda layer: layer.name.endswith("prediction"))
+
+    @property
+    def predicted(self) -> NDArray[Any]:
+        """The mask of the slice that is shown."""
+        return np.asarray(self.prediction.data[self.plane])
+
+    @property
+    def weights(self) -> Image:
+        """The layer that shows the boundary weights."""
+        return self._first(lambda layer: "weight" in layer.name)
+
+    @property
+    def result(self) -> Labels:
+        """The segmentation."""
+        return self._first(lambda layer: layer.name.endswith("segmentation"))
+
+    def dice(self, mask: NDArray[Any]) -> float:
+        """Compare a mask of the slice that is shown with the truth."""
+        truth = self.truth[self.plane] > 0
+        return float(2 * (truth & (mask > 0)).sum() / max(1, truth.sum() + (mask > 0).sum()))
+
+    def _first(self, fits: Any) -> Any:
+        return next((layer for layer in self.viewer.layers if fits(layer)), None)
+
+
+def strokes_in(mask: NDArray[np.bool_], n: int) -> list[Line]:
+    """Horizontal strokes through the n deepest places of a mask, well inside of it and apart from each other."""
+    return [((y, x - half), (y, x + half)) for y, x, half in _places(mask, n)]
+
+
+def scribbles(objects: NDArray[Any]) -> Iterator[Line]:
+    """One zigzag stroke for each object, which fills most of it with a brush of eight pixels."""
+    parts, n_parts = label(objects)
+    for part in range(1, n_parts + 1):
+        rows, columns = np.nonzero(parts == part)
+        line: list[tuple[int, int]] = []
+        for row in range(rows.min() + 4, rows.max() - 3, 6):
+            inside = columns[rows == row]
+            ends = [(row, int(inside.min()) + 4), (row, int(inside.max()) - 4)]
+            if ends[0] < ends[1]:
+                line += ends if len(line) % 4 == 0 else ends[::-1]
+        if line:
+            yield tuple(line)
+
+
+def _places(mask: NDArray[np.bool_], n: int) -> Iterator[tuple[int, int, int]]:
+    """The n deepest places, each with half of its depth; the neighbourhood of one is no place for another."""
+    depth = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    rows, columns = np.indices(mask.shape)
+    for _ in range(n):
+        y, x = np.unravel_index(depth.argmax(), depth.shape)
+        reach = depth[y, x]
+        yield int(y), int(x), max(1, int(reach / 2))
+        depth[np.hypot(rows - y, columns - x) < 2 * reach] = 0
