@@ -1,0 +1,134 @@
+"""What the pixels of one plane weigh in the training, computed in the background."""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_unet.core.targets import UNLABELLED, Example, Target, TargetOptions, class_weights, make_target
+from napari_unet.session.images import ImageChoice, Index
+from napari_unet.session.jobs import Failure, Start
+
+Weights = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class WeightWish:
+    """A plane of an image, and what is trained on; equal wishes have equal weights.
+
+    Parameters
+    ----------
+    choice, index
+        The image and which of its planes.
+    examples
+        What is trained on of this image.
+    options
+        Task, classes, w0 and sigma.
+    balanced
+        Whether the loss weighs rare classes more.
+    others
+        What is trained on of other images: it counts when classes are balanced.
+    """
+
+    choice: ImageChoice
+    index: Index
+    examples: tuple[Example, ...]
+    options: TargetOptions
+    balanced: bool = False
+    others: tuple[Example, ...] = ()
+
+
+class Weighing:
+    """Compute what was wanted last, one job at a time; what is no longer wanted is dropped."""
+
+    def __init__(
+        self, start: Start, show: Callable[[WeightWish, Weights], object], failed: Callable[[Failure], object]
+    ) -> None:
+        self._start, self._show, self._failed = start, show, failed
+        self._wish: WeightWish | None = None
+        self._running: WeightWish | None = None
+
+    def ask(self, wish: WeightWish) -> None:
+        """Want these weights from now on."""
+        if wish == self._wish:
+            return
+        self._wish = wish
+        if self._running is None:
+            self._begin(wish)
+
+    def forget(self) -> None:
+        """Want nothing."""
+        self._wish = None
+
+    def _begin(self, wish: WeightWish) -> None:
+        self._running = wish
+        self._start(weigh(wish), lambda _: None, self._done, self._end)
+
+    def _done(self, weights: Weights) -> None:
+        wish, self._running = self._running, None
+        if wish is self._wish and wish is not None:
+            self._show(wish, weights)
+        elif self._wish is not None:
+            self._begin(self._wish)
+
+    def _end(self, failure: Failure) -> None:
+        wish, self._running = self._running, None
+        if wish is self._wish:
+            self._failed(failure)
+        elif self._wish is not None:
+            self._begin(self._wish)
+
+
+def weigh(wish: WeightWish) -> Generator[None, None, Weights]:
+    """Return what each pixel (Y, X) weighs: its class, and what separates objects; 0 where unlabelled."""
+    weights = np.zeros(wish.choice.annotation_shape[-2:], np.float32)
+    of_class = yield from _weights_of_classes(wish)
+    for example in wish.examples:
+        yield
+        cut = _cut(wish, example)
+        if cut is not None:
+            target = make_target(example, wish.options)
+            _paste(weights, example.place[-2:], _plane_weights(target, of_class)[cut])
+    return weights
+
+
+def _weights_of_classes(wish: WeightWish) -> Generator[None, None, Weights]:
+    """Return what each class weighs by itself; the last entry is that of unlabelled pixels."""
+    n_classes = len(wish.options.classes)
+    weights = np.zeros(UNLABELLED + 1, np.float32)
+    weights[:n_classes] = 1
+    if wish.balanced:
+        targets = yield from _targets_without_separation(wish)
+        weights[:n_classes] = class_weights(targets, n_classes)
+    return weights
+
+
+def _targets_without_separation(wish: WeightWish) -> Generator[None, None, Sequence[Target]]:
+    targets = []
+    for example in (*wish.examples, *wish.others):
+        yield
+        targets.append(make_target(example, replace(wish.options, w0=0.0)))  # no distances are measured
+    return targets
+
+
+def _plane_weights(target: Target, of_class: Weights) -> Weights:
+    weights: Weights = of_class[target.classes] + target.separation
+    return weights
+
+
+def _cut(wish: WeightWish, example: Example) -> int | tuple[()] | None:
+    """Return how to take the plane out of an example's array; None where the example lies elsewhere."""
+    ndim = example.annotation.ndim
+    if ndim == 2:
+        return () if example.place[:-2] == wish.index else None
+    at = dict(zip(wish.choice.plane_axes, wish.index, strict=True))
+    t, first = example.place[:2]
+    z = at["Z"] - first
+    return z if at.get("T", 0) == t and 0 <= z < len(example.annotation) else None
+
+
+def _paste(weights: Weights, corner: Sequence[int], part: Weights) -> None:
+    (y, x), (height, width) = corner, part.shape
+    room = weights[y : y + height, x : x + width]
+    np.maximum(room, part, out=room)  # where examples overlap, what one leaves unlabelled the other may label
