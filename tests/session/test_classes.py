@@ -52,6 +52,12 @@ def test_a_new_class_takes_no_name_that_is_in_use():
     assert add_class(taken)[-1].name == "class 1"
 
 
+def test_a_value_that_was_painted_becomes_a_class():
+    assert add_class(DEFAULT_CLASSES, 40)[-1] == ClassStyle(40, "class 40", COLOURS[2])
+    with pytest.raises(ValueError, match="painted with '2'"):
+        add_class(DEFAULT_CLASSES, 2)
+
+
 def test_two_classes_are_the_fewest():
     assert without_class(add_class(DEFAULT_CLASSES), 2)[-1].value == 3
     with pytest.raises(ValueError, match="at least two"):

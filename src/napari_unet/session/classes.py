@@ -41,6 +41,12 @@ DEFAULT_CLASSES: Classes = (
     ClassStyle(2, "foreground", COLOURS[1]),
 )
 
+OBJECT_STYLES: Classes = (
+    ClassStyle(1, "background", COLOURS[0], is_background=True),
+    ClassStyle(2, "object", COLOURS[1]),
+)
+"""How the foreground is shown while a network learns to tell objects apart."""
+
 
 def checked(classes: Sequence[ClassStyle]) -> Classes:
     """Return the classes if they can be trained with; a ValueError says what is wrong."""
@@ -56,7 +62,7 @@ def checked(classes: Sequence[ClassStyle]) -> Classes:
 
 
 def add_class(classes: Classes, value: int | None = None) -> Classes:
-    """Add a class with the next colour, and the smallest free value unless one is given."""
+    """Add a class with this or the smallest free value, a name and the next colour."""
     if len(classes) >= MAX_CLASSES:
         raise ValueError(f"there are {len(classes)} classes already: {MAX_CLASSES} are the most")
     values, names = {each.value for each in classes}, {each.name.strip() for each in classes}

@@ -1,0 +1,244 @@
+"""When annotation and model are kept: every few seconds while they change, and once more at the close."""
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from pathlib import Path
+from threading import Lock
+from time import perf_counter
+from typing import Protocol
+
+from napari_unet.core.targets import Task
+from napari_unet.session.classes import ClassStyle
+from napari_unet.session.images import Index
+from napari_unet.session.jobs import Failure, Start, run_now
+from napari_unet.session.kept import (
+    MODEL_NAME,
+    Kept,
+    Plane,
+    Snapshot,
+    annotation_path,
+    compact,
+    find_kept,
+    keep,
+    new_entry,
+)
+
+PAUSE_SECONDS = 5.0
+"""Between the starts of two jobs."""
+RETRY_SECONDS = 30.0
+"""After the disk has refused something."""
+BUSY_SHARE = 0.1
+"""Share of the time that writing may take: a slow disk is asked less often."""
+
+
+class Choice(Protocol):
+    """The part of an image choice that is kept."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def annotation_shape(self) -> tuple[int, ...]: ...  # noqa: D102
+
+
+class Painted(Protocol):
+    """An image with its annotation, as far as it is kept."""
+
+    @property
+    def choice(self) -> Choice: ...  # noqa: D102
+    @property
+    def key(self) -> str: ...  # noqa: D102
+    @property
+    def task(self) -> Task: ...  # noqa: D102
+    @property
+    def complete(self) -> set[Index]: ...  # noqa: D102
+    @property
+    def planes(self) -> tuple[Index, ...]: ...  # noqa: D102
+    def plane(self, index: Index) -> Plane: ...  # noqa: D102
+
+
+@dataclass(eq=False)
+class _Followed:
+    """One annotation, the entry that keeps it, and copies of its planes."""
+
+    painted: Painted
+    entry: Path
+    changed: set[Index]
+    classes: tuple[ClassStyle, ...] = ()
+    is_dirty: bool = True
+    copies: Mapping[Index, Plane] = field(default_factory=dict)
+
+    def snapshot(self) -> Snapshot:
+        """Copy the planes that have changed; the others were copied before."""
+        planes = self.painted.planes
+        self.copies = {
+            index: compact(self.painted.plane(index))
+            if index in self.changed or index not in self.copies
+            else self.copies[index]
+            for index in planes
+        }
+        self.changed, self.is_dirty = set(), False
+        return Snapshot(
+            self.painted.key,
+            self.painted.choice.name,
+            self.painted.task,
+            self.classes,
+            tuple(self.painted.choice.annotation_shape),
+            self.copies,
+            frozenset(self.painted.complete),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Write:
+    """One file to write; of two for the same file the one with the larger number is newer."""
+
+    path: Path
+    number: int
+    write: Callable[[], object]
+
+
+class Autosave:
+    """Keep what is noted, off the thread that paints.
+
+    Parameters
+    ----------
+    start : Start
+        Runs a job; never two at once.
+    failed : callable
+        Told once when the disk refuses, and again only after it has worked meanwhile.
+    """
+
+    def __init__(self, start: Start, failed: Callable[[Failure], object]) -> None:
+        self._start, self._tell = start, failed
+        self._followed: list[_Followed] = []
+        self._model: tuple[int, Callable[[Path], object]] | None = None
+        self._numbers = count(1)
+        self._queued: dict[Path, int] = {}
+        self._waiting: dict[Path, _Write] = {}
+        self._written: dict[Path, int] = {}
+        self._lock = Lock()  # flush may come while a job writes
+        self._is_busy, self._is_told = False, False
+        self._started_at = self._due = float("-inf")
+
+    def note(self, painted: Painted, classes: tuple[ClassStyle, ...], changed: Iterable[Index] = ()) -> None:
+        """Remember that something of an annotation has changed: planes, complete ones, or classes."""
+        followed = self._follow(painted)
+        followed.changed.update(changed)
+        followed.classes, followed.is_dirty = classes, True
+
+    def note_model(self, save: Callable[[Path], object]) -> None:
+        """Remember how to write the newest model; it is called in the job, with the path, and replaces."""
+        self._model = (next(self._numbers), save)
+
+    def seal(self, painted: Painted) -> None:
+        """Stop following an annotation whose layer has gone: what it held is kept, and can be found again."""
+        for followed in [each for each in self._followed if each.painted is painted]:
+            self._queue_annotation(followed)
+            self._followed.remove(followed)
+
+    def find(self, key: str, task: Task | None = None) -> Kept | None:
+        """Return the newest annotation of an image that is not being painted on here."""
+        return find_kept(key, task, [each.entry for each in self._followed])
+
+    def tick(self, now: float) -> None:
+        """Start a job when it is time and something has changed; `now` is in seconds."""
+        if self._is_busy or now < self._due:
+            return
+        self._queue_changes()
+        if self._waiting:
+            self._is_busy, self._started_at = True, now
+            self._start(self._write_all(tuple(self._waiting.values())), _ignore, self._done, self._failed)
+
+    def flush(self) -> None:
+        """Write all that has changed before returning: for the moment when the viewer closes."""
+        self._queue_changes()
+        run_now(self._write_all(tuple(self._waiting.values())), _ignore, self._settle, self._complain)
+
+    def _follow(self, painted: Painted) -> _Followed:
+        """Find what keeps this annotation; another of the same image and task gets an entry of its own."""
+        same = [each for each in self._followed if each.painted.key == painted.key]
+        for each in same:
+            if each.painted is painted:
+                return each
+        for each in same:
+            if each.painted.task == painted.task:
+                self.seal(each.painted)
+        entry = next((each.entry for each in same if each in self._followed), new_entry(painted.key))
+        self._followed.append(_Followed(painted, entry, set()))
+        return self._followed[-1]
+
+    def _queue_changes(self) -> None:
+        for followed in self._followed:
+            self._queue_annotation(followed)
+        if self._model:
+            number, save = self._model
+            for entry in {path.parent for path in self._queued}:
+                path = entry / MODEL_NAME
+                self._queue(_Write(path, number, partial(_save_model, save, path)))
+
+    def _queue_annotation(self, followed: _Followed) -> None:
+        """Copy what is painted, if it has changed; an annotation without any strokes makes no entry."""
+        path = annotation_path(followed.entry, followed.painted.task)
+        if followed.is_dirty and (followed.painted.planes or path in self._queued):
+            write = partial(keep, followed.entry, followed.snapshot())
+            self._queue(_Write(path, next(self._numbers), write))
+
+    def _queue(self, write: _Write) -> None:
+        if write.number > self._queued.get(write.path, 0):
+            self._queued[write.path] = write.number
+            self._waiting[write.path] = write
+
+    def _write_all(self, writes: Iterable[_Write]) -> Generator[Path, None, float]:
+        """Write each file if nothing newer is there; return the seconds, or raise the first error."""
+        start, errors = perf_counter(), []
+        for write in writes:
+            try:
+                self._write(write)
+            except (OSError, ValueError) as error:  # the other files are written all the same
+                errors.append(error)
+            yield write.path
+        if errors:
+            raise errors[0]
+        return perf_counter() - start
+
+    def _write(self, write: _Write) -> None:
+        with self._lock:
+            if write.number > self._written.get(write.path, 0):
+                write.write()
+                self._written[write.path] = write.number
+
+    def _done(self, seconds: float) -> None:
+        self._is_busy = False
+        self._settle(seconds)
+
+    def _failed(self, failure: Failure) -> None:
+        self._is_busy = False
+        self._complain(failure)
+
+    def _settle(self, seconds: float) -> None:
+        self._forget_written()
+        self._is_told = False
+        self._due = self._started_at + max(PAUSE_SECONDS, seconds / BUSY_SHARE)
+
+    def _complain(self, failure: Failure) -> None:
+        self._forget_written()
+        self._due = self._started_at + RETRY_SECONDS
+        if not self._is_told:
+            self._is_told = True
+            self._tell(failure)
+
+    def _forget_written(self) -> None:
+        self._waiting = {
+            path: write for path, write in self._waiting.items() if write.number > self._written.get(path, 0)
+        }
+
+
+def _save_model(save: Callable[[Path], object], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)  # it goes where many newer sessions are kept
+    save(path)
+
+
+def _ignore(_: object) -> None:
+    """Nobody watches the files being written."""

@@ -1,0 +1,103 @@
+"""How the training goes, in words for the eye."""
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Protocol
+
+from napari_unet.session.state import Phase
+
+LOW_DICE, HIGH_DICE = 0.5, 0.7
+"""A class that stays below the first needs strokes while another one stays above the second."""
+LAST = 3
+"""So many scores in a row decide: one may be low by chance."""
+GAIN = 0.01
+"""The score improves while the last ones are better by this than those before."""
+
+_TWO_CLASSES = "paint at least two classes, background being one of them"
+_FIXED: dict[Phase, str] = {
+    "preparing": "preparing",
+    "paused": "paused: press Resume to go on",
+    "stopping": "stopping",
+}
+
+
+class Score(Protocol):
+    """The part of a validation score that is put into words: a Dice per class, None where it is absent."""
+
+    @property
+    def dice(self) -> Sequence[float | None]: ...  # noqa: D102
+    @property
+    def mean_dice(self) -> float: ...  # noqa: D102
+
+
+def verdict(
+    scores: Sequence[tuple[int, Score]],
+    painted: Mapping[str, int],
+    phase: Phase,
+    *,
+    message: str = "",
+    is_ending: bool = False,
+) -> str:
+    """Say how the training goes, and what would help.
+
+    The scores come with their steps. `painted` tells how much of each class is annotated, in the order of the
+    scores' classes; `message` is what the core says about the held-out part; `is_ending` once an end is set.
+    """
+    latest = [score for _, score in scores]
+    if phase in _FIXED:
+        return _FIXED[phase]
+    if phase == "idle":
+        return _before(latest, painted)
+    how = _settled(latest) if phase == "settled" else _during(latest, is_ending=is_ending)
+    wanting = _wanting(latest, painted)
+    if sum(map(bool, painted.values())) < 2:
+        how = _TWO_CLASSES
+    elif wanting:
+        how = f"needs strokes of {wanting}"
+    return f"{how} (the score flatters: paint more to hold some out)" if _flatters(latest, message) else how
+
+
+def _before(scores: Sequence[Score], painted: Mapping[str, int]) -> str:
+    ready = sum(map(bool, painted.values())) >= 2
+    if scores:
+        return "stopped: press Train to go on"
+    return f"not trained yet: {'press Train' if ready else _TWO_CLASSES}"
+
+
+def _during(scores: Sequence[Score], *, is_ending: bool) -> str:
+    if not scores:
+        return "starting"
+    if is_ending:
+        return "settling: nearly done"
+    if len(scores) < 2 * LAST:
+        return "improving"
+    before, now = (
+        fmean(score.mean_dice for score in part) for part in (scores[-2 * LAST : -LAST], scores[-LAST:])
+    )
+    return "improving" if now > before + GAIN else "hardly improving: paint where the mask is wrong"
+
+
+def _settled(scores: Sequence[Score]) -> str:
+    if scores and max(score.mean_dice for score in scores) < HIGH_DICE:
+        return "settled at a low score: paint where the mask is wrong and train on"
+    return "settled: it is good enough to segment"
+
+
+def _wanting(scores: Sequence[Score], painted: Mapping[str, int]) -> str:
+    """Name the class that needs strokes most, if any: one without any, or one that is kept being missed."""
+    without = [name for name, amount in painted.items() if not amount]
+    if without:
+        return without[0]
+    last = scores[-LAST:]
+    if len(last) < LAST or any(len(score.dice) != len(painted) for score in last):
+        return ""  # too early to say, or scored before the classes changed
+    columns = zip(painted, zip(*(score.dice for score in last), strict=True), strict=True)
+    known = {name: [value for value in values if value is not None] for name, values in columns}
+    known = {name: values for name, values in known.items() if len(values) == LAST}
+    low = [name for name, values in known.items() if max(values) < LOW_DICE]
+    others_are_high = any(min(values) > HIGH_DICE for values in known.values())
+    return min(low, key=lambda name: fmean(known[name]), default="") if others_are_high else ""
+
+
+def _flatters(scores: Sequence[Score], message: str) -> bool:
+    return bool(scores) and "flatters" in message

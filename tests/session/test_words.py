@@ -1,0 +1,108 @@
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_unet.core.validation import ValidationScore
+from napari_unet.session.words import verdict
+
+PAINTED = {"background": 100, "nucleus": 20}
+FLATTERY = "too little is annotated to hold some out: the score flatters"
+
+
+def scores(*dice):
+    """A history in which each score has these values of Dice, one per class."""
+    return [(10 * n, ValidationScore(tuple(d), tuple(d), 0.9)) for n, d in enumerate(dice)]
+
+
+def even(*means):
+    return scores(*((mean, mean) for mean in means))
+
+
+def test_before_training_it_says_what_to_do():
+    assert verdict([], PAINTED, "idle") == "not trained yet: press Train"
+    two = "paint at least two classes, background being one of them"
+    assert verdict([], {"background": 100, "nucleus": 0}, "idle") == f"not trained yet: {two}"
+    assert verdict([], {}, "idle") == f"not trained yet: {two}"
+
+
+def test_strokes_that_were_erased_while_training_are_asked_for():
+    assert verdict([], {"background": 9, "nucleus": 0}, "training").startswith("paint at least two classes")
+
+
+def test_the_first_minutes_read_well():
+    assert verdict([], PAINTED, "training") == "starting"
+    assert verdict(even(0.2), PAINTED, "training") == "improving"
+    assert verdict(even(0.2, 0.4, 0.5, 0.6, 0.65, 0.7), PAINTED, "training") == "improving"
+
+
+def test_a_score_that_stands_still_is_told_with_a_remedy():
+    words = verdict(even(*[0.6] * 6), PAINTED, "training")
+    assert words == "hardly improving: paint where the mask is wrong"
+
+
+def test_the_end_is_announced_and_told():
+    good = even(*[0.9] * 6)
+    assert verdict(good, PAINTED, "training", is_ending=True) == "settling: nearly done"
+    assert verdict(good, PAINTED, "settled") == "settled: it is good enough to segment"
+
+
+def test_a_low_score_is_never_called_good_enough():
+    assert verdict(even(*[0.4] * 6), PAINTED, "settled").startswith("settled at a low score")
+
+
+def test_a_class_without_strokes_is_named():
+    painted = {**PAINTED, "membrane": 0}
+    assert verdict([], painted, "training") == "needs strokes of membrane"
+    assert verdict(even(0.9), painted, "settled") == "needs strokes of membrane"
+
+
+def test_a_class_that_stays_low_while_others_are_high_is_named():
+    assert verdict(scores(*[(0.9, 0.3)] * 3), PAINTED, "training") == "needs strokes of nucleus"
+    assert verdict(scores((0.9, 0.3), (0.9, 0.6), (0.9, 0.3)), PAINTED, "training") == "improving"
+    assert verdict(scores(*[(0.9, 0.3)] * 2), PAINTED, "training") == "improving"
+    assert verdict(scores(*[(0.4, 0.3)] * 3), PAINTED, "training") == "improving"
+
+
+def test_a_class_that_cannot_be_scored_is_not_blamed():
+    assert verdict(scores(*[(0.9, None)] * 3), PAINTED, "training") == "improving"
+
+
+def test_scores_of_other_classes_do_not_count():
+    painted = {**PAINTED, "membrane": 5}
+    assert verdict(scores(*[(0.9, 0.3)] * 3), painted, "training") == "improving"
+
+
+def test_a_flattering_score_is_told_as_such():
+    assert "flatters" in verdict(even(0.9), PAINTED, "settled", message=FLATTERY)
+    assert "flatters" not in verdict([], PAINTED, "training", message=FLATTERY)
+    assert "flatters" not in verdict(even(0.9), PAINTED, "settled", message="2 of 9 slices are held out")
+
+
+@pytest.mark.parametrize(("phase", "word"), [("paused", "Resume"), ("stopping", ""), ("preparing", "")])
+def test_what_the_user_asked_for_comes_first(phase, word):
+    words = verdict(even(0.1), {}, phase)
+    assert words.startswith(phase)
+    assert word in words
+
+
+def test_a_stopped_training_can_go_on():
+    assert verdict(even(0.8), PAINTED, "idle") == "stopped: press Train to go on"
+
+
+@dataclass
+class AnyScore:
+    dice: tuple
+    mean_dice: float
+
+
+@given(
+    st.lists(st.builds(AnyScore, st.tuples(st.none() | st.floats(0, 1), st.floats(0, 1)), st.floats(0, 1))),
+    st.dictionaries(st.text(min_size=1), st.integers(0, 3), max_size=4),
+    st.sampled_from(["idle", "preparing", "training", "paused", "stopping", "settled"]),
+    st.booleans(),
+)
+def test_there_is_always_something_to_say(history, painted, phase, is_ending):
+    words = verdict(list(enumerate(history)), painted, phase, is_ending=is_ending)
+    assert words and "\n" not in words
