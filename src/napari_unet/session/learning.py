@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_unet.core.devices import choose_device, describe_device
 from napari_unet.core.examples import Dataset
+from napari_unet.core.inference import Predictor, predict_region
 from napari_unet.core.learner import Learner
 from napari_unet.core.modelfile import Model
 from napari_unet.core.starting import fine_tune, new_model
@@ -37,9 +38,9 @@ class Ready:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A training update; its preview has become output values (Y, X) of the plane that is looked at."""
+    """A preview as output values (Y, X) of the plane that is looked at, and what else a training tells."""
 
-    update: TrainUpdate
+    update: TrainUpdate | None
     look: Look | None = None
     labels: NDArray[np.uint8] | None = None
 
@@ -70,7 +71,9 @@ def training(
     ready = prepare_model(start)
     yield ready
     learner = start.learner if ready.model is start.model else None
-    updates = train(ready.model, lambda: wish().wanted, train_config(start.settings), learner)
+    n_images = len({example.source for example in start.dataset.examples})
+    config = train_config(start.settings, start.dataset.spacing, n_images)
+    updates = train(ready.model, lambda: wish().wanted, config, learner)
     while True:
         try:
             update = next(updates)
@@ -84,9 +87,25 @@ def _shown(update: TrainUpdate, look: Look | None, classes: tuple[ClassLabel, ..
     """Turn probabilities (n_classes, *spatial) into the small array that is shown; drop a stale preview."""
     if update.preview is None or look is None or update.view is not look.view:
         return Shown(replace(update, preview=None))
-    planes = update.preview if look.plane is None else update.preview[:, look.plane]
+    return Shown(replace(update, preview=None), look, _labels(update.preview, look, classes))
+
+
+def _labels(
+    probabilities: NDArray[np.float32], look: Look, classes: tuple[ClassLabel, ...]
+) -> NDArray[np.uint8]:
+    planes = probabilities if look.plane is None else probabilities[:, look.plane]
     outputs = np.array([label.output_value for label in classes], np.uint8)
-    return Shown(replace(update, preview=None), look, outputs[planes.argmax(0)])
+    labels: NDArray[np.uint8] = outputs[planes.argmax(0)]
+    return labels
+
+
+def predict_look(model: Model, look: Look, threads: int | None) -> Generator[None, None, Shown]:
+    """Predict what is looked at while nothing is trained; nobody else may use the model's network."""
+    yield
+    leave_a_core(threads)
+    device = next(model.network.parameters()).device
+    probabilities = predict_region(Predictor(model.network, device), look.view.image)
+    return Shown(None, look, _labels(probabilities, look, model.classes))
 
 
 def prepare_model(start: Start) -> Ready:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from napari_unet.core.io import Image
 from napari_unet.core.normalise import Intensity, normalise
-from napari_unet.session.annotated import Annotated
 from napari_unet.session.images import ImageChoice, Index
 
 PIECE = {2: 768, 3: 256}
@@ -34,10 +33,13 @@ class Place:
         return (*self.index, slice(*self.rows), slice(*self.columns))
 
 
-def visible_place(annotated: Annotated, index: Index) -> Place:
+def visible_place(choice: ImageChoice, index: Index) -> Place:
     """Return the visible part of a plane; all of it where there is no canvas."""
-    corners = np.asarray(annotated.layer.corner_pixels)[:, -2:]
-    sizes = annotated.choice.annotation_shape[-2:]
+    layer = choice.layers[0]
+    corners = np.asarray(layer.corner_pixels)[:, [layer.ndim - 2, layer.ndim - 1]]
+    if layer.multiscale:  # these are pixels of the level that is shown
+        corners = corners * np.asarray(layer.downsample_factors)[layer.data_level, -2:]
+    sizes = choice.annotation_shape[-2:]
     rows, columns = (_widened(*corners[:, axis], size) for axis, size in enumerate(sizes))
     return Place(index, rows, columns)
 
@@ -100,5 +102,3 @@ def read_piece(choice: ImageChoice, image: Image, place: Place, ndim: int, inten
 
 def _along(choice: ImageChoice, index: Sequence[int], axis: str) -> int:
     return index[choice.plane_axes.index(axis)] if axis in choice.plane_axes else 0
-
-

@@ -1,0 +1,117 @@
+"""What is predicted becomes annotation, to be corrected with the brush and learnt from."""
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.layers import Shapes
+from numpy.typing import NDArray
+
+from napari_unet.core.normalise import Intensity
+from napari_unet.core.targets import ClassLabel, Task
+from napari_unet.session.annotated import Annotated
+from napari_unet.session.desk import OURS
+from napari_unet.session.images import ImageChoice, Index, open_layers, placement
+from napari_unet.session.sinks import PlaneSink, as_result
+from napari_unet.session.subimage import around_plane
+from napari_unet.session.threads import leave_a_core
+
+if TYPE_CHECKING:
+    from napari_unet.core.modelfile import Model
+
+Box = tuple[slice, slice]
+"""Rows and columns of a plane."""
+
+
+def predict_plane(
+    model: "Model", choice: ImageChoice, index: Index, intensity: Intensity, threads: int | None
+) -> Generator[None, None, NDArray[Any]]:
+    """Return the labels, or objects, of one plane (Y, X)."""
+    from napari_unet.core.stacks import SegmentConfig, result_layout, segment_into  # torch
+
+    leave_a_core(threads)
+    at = dict(zip(choice.plane_axes, index, strict=True))
+    part, z = around_plane(open_layers(choice), at.get("T", 0), at.get("Z", 0), model.network)
+    device = next(model.network.parameters()).device.type
+    config = SegmentConfig(device=device)
+    layout = result_layout(model, part, config)
+    found = np.zeros((*(1 for _ in index), *choice.annotation_shape[-2:]), layout.dtype)
+    plane = as_result(found, choice.plane_axes.replace("C", "c") + "YX", layout.axes)
+    for _ in segment_into(model, part, PlaneSink(plane, layout.axes, z), config, intensity):
+        yield
+    return found[(0,) * len(index)]
+
+
+def as_annotation(
+    predicted: NDArray[Any], task: Task, labels: Sequence[ClassLabel], highest: int = 1
+) -> NDArray[Any]:
+    """Map what a model writes to what is painted; objects are numbered above the highest one so far.
+
+    Examples
+    --------
+    >>> as_annotation(np.array([0, 1, 2]), "objects", (), highest=7)
+    array([1, 8, 9])
+    """
+    if task == "objects":
+        return np.where(predicted == 0, 1, predicted.astype(np.int64) + max(1, highest))
+    annotation = np.zeros(predicted.shape, np.int64)
+    for label in labels:
+        annotation[predicted == label.output_value] = label.annotation_value
+    return annotation
+
+
+def take_over(annotated: Annotated, index: Index, values: NDArray[Any], box: Box | None) -> int:
+    """Paint values on what is unlabelled, in the box or the whole plane, and count the pixels; undo works."""
+    inside = box or (slice(None), slice(None))
+    free = np.zeros(values.shape, bool)
+    free[inside] = np.asarray(annotated.plane(index))[inside] == 0
+    free &= values != 0
+    if values[free].max(initial=0) > np.iinfo(annotated.layer.dtype).max:
+        raise ValueError(f"{annotated.layer.name} cannot hold {values[free].max()}: take a part of it in a box")
+    places = np.nonzero(free)
+    outer = tuple(np.full_like(places[0], at) for at in index)
+    if len(places[0]):
+        annotated.layer.data_setitem((*outer, *places), values[free].astype(annotated.layer.dtype))
+    return len(places[0])
+
+
+def draw_box(viewer: ViewerModel, choice: ImageChoice) -> Shapes:
+    """Return a layer on which a box can be drawn, ready for it."""
+    placing = placement(choice)
+    shapes = Shapes(
+        ndim=len(choice.annotation_shape),
+        name="box",
+        metadata={OURS: "box"},
+        face_color="transparent",
+        edge_color="white",
+        edge_width=1,
+        **placing,
+    )
+    viewer.add_layer(shapes)
+    shapes.mode = "add_rectangle"
+    return shapes
+
+
+def drawn_box(viewer: ViewerModel, annotated: Annotated, index: Index) -> Box | None:
+    """Return the last box that was drawn on this plane, None where there is none."""
+    for layer in [layer for layer in viewer.layers if layer.metadata.get(OURS) == "box"]:
+        for corners in reversed(layer.data):  # (n, ndim)
+            if tuple(np.round(corners[0][:-2]).astype(int)) == index:
+                return _inside(corners[:, -2:], annotated.choice.annotation_shape[-2:])
+    return None
+
+
+def _inside(corners: NDArray[Any], shape: Sequence[int]) -> Box | None:
+    first, last = np.round(corners.min(0)).astype(int), np.round(corners.max(0)).astype(int)
+    rows, columns = (
+        slice(max(0, int(a)), min(n, int(b) + 1)) for a, b, n in zip(first, last, shape, strict=True)
+    )
+    is_empty = rows.start >= rows.stop or columns.start >= columns.stop
+    return None if is_empty else (rows, columns)
+
+
+def forget_box(viewer: ViewerModel) -> None:
+    """Take the box away once it has been used."""
+    for layer in [layer for layer in viewer.layers if layer.metadata.get(OURS) == "box"]:
+        viewer.layers.remove(layer)

@@ -1,0 +1,89 @@
+"""The prediction over what the user looks at: what to predict next, and the overlay that shows it."""
+
+from time import monotonic
+
+import numpy as np
+from napari.components import ViewerModel
+from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
+
+from napari_unet.core.normalise import Intensity
+from napari_unet.session.images import ImageChoice, Index, open_layers
+from napari_unet.session.overlays import Overlay
+from napari_unet.session.views import PIECE, Piece, Place, pieces, read_piece, visible_place
+
+
+class Previews:
+    """Follow the camera; hand out the pieces of the visible plane in turn; show what comes back."""
+
+    def __init__(self, viewer: ViewerModel, pause: float) -> None:
+        self._viewer, self._pause = viewer, pause
+        self._seen: tuple[ImageChoice, Place, int] | None = None
+        self._places: tuple[Place, ...] = ()
+        self._turn = 0
+        self._due = 0.0
+        self._overlays: dict[ImageChoice, Overlay] = {}
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another piece of the same view is to be predicted at once."""
+        return len(self._places) > 1 and (not self._pause or self._turn < len(self._places))
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether the view is up to date for a while, by the user's preference."""
+        return monotonic() < self._due
+
+    def follow(self, choice: ImageChoice | None, index: Index | None, ndim: int) -> bool:
+        """Look where the user looks; tell whether there is something to predict."""
+        if choice is None or index is None:
+            had, self._seen = self._seen is not None, None
+            return had
+        seen = choice, visible_place(choice, index), ndim
+        if seen == self._seen:
+            return 0 < self._due <= monotonic()
+        self._seen, self._turn = seen, 0
+        self._places = pieces(seen[1], PIECE[ndim])
+        return True
+
+    def piece(self, intensity: Intensity) -> Piece | None:
+        """Read what is to be predicted next, None where nothing is looked at."""
+        self._due = 0.0
+        if self._seen is None:
+            return None
+        choice, _, ndim = self._seen
+        place = self._places[self._turn % len(self._places)]
+        return read_piece(choice, open_layers(choice), place, ndim, intensity)
+
+    def show(self, piece: Piece, labels: NDArray[np.uint8], colormap: DirectLabelColormap) -> None:
+        """Write a prediction into the overlay of the image that is looked at."""
+        if self._seen is None:
+            return
+        self._overlay(self._seen[0], colormap).write(piece.place.region, labels)
+        self._turn += 1
+        if self._pause and self._turn >= len(self._places):
+            self._due = monotonic() + self._pause
+
+    def _overlay(self, choice: ImageChoice, colormap: DirectLabelColormap) -> Overlay:
+        """Return the overlay of an image, a new one where there is none or the user has deleted it."""
+        overlay = self._overlays.get(choice)
+        if overlay is None or not overlay.is_shown:
+            overlay = Overlay(self._viewer, choice, f"{choice.name} prediction", np.uint8, colormap)
+            self._overlays[choice] = overlay
+        return overlay
+
+    def recolour(self, colormap: DirectLabelColormap) -> None:
+        """Show the colours that the classes have now."""
+        for overlay in self._overlays.values():
+            overlay.layer.colormap = colormap
+
+    def forget(self) -> None:
+        """Clear what another model has predicted, and look anew."""
+        self._seen = None
+        for overlay in self._overlays.values():
+            overlay.clear()
+
+    def toggle(self) -> None:
+        """Show the predictions, or hide them."""
+        for overlay in self._overlays.values():
+            overlay.layer.visible = not overlay.layer.visible

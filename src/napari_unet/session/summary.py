@@ -1,0 +1,64 @@
+"""What there is to show of a session."""
+
+from typing import TYPE_CHECKING
+
+from napari_unet.session.classes import OBJECT_STYLES
+from napari_unet.session.state import ImageState, PlaneState, SessionState
+from napari_unet.session.teaching import Teaching
+from napari_unet.session.words import verdict
+
+if TYPE_CHECKING:
+    from napari_unet.session.desk import Desk
+    from napari_unet.session.session import Session
+
+
+def summarise(session: "Session") -> SessionState:
+    """Return what the dock shows."""
+    desk, teaching = session.desk, session.teaching
+    plane, current = desk.plane, desk.current
+    return SessionState(
+        choice=desk.choice,
+        images=_images(desk),
+        task=desk.task,
+        classes=desk.classes,
+        selected=desk.selected,
+        plane=plane,
+        plane_complete=current is not None and plane in current.complete,
+        can_train=desk.cannot_train(),
+        phase=teaching.phase,
+        verdict=_verdict(desk, teaching),
+        model=teaching.description,
+        has_model=teaching.model is not None,
+        device=session.device,
+        settings=session.settings,
+        weight_map=session.shows_weights,
+        segmenting=session.segmenting.busy,
+        kept=session.keeping.offer.offer if session.keeping.offer else "",
+    )
+
+
+def _images(desk: "Desk") -> tuple[ImageState, ...]:
+    return tuple(
+        ImageState(
+            image.choice.name,
+            tuple(PlaneState(index, index in image.complete) for index in image.planes),
+        )
+        for image in desk.images
+    )
+
+
+def _verdict(desk: "Desk", teaching: Teaching) -> str:
+    painted = desk.painted_values()
+    if desk.task == "objects":
+        amounts = {style.name: int(any(_is_painted(style.value, v) for v in painted)) for style in OBJECT_STYLES}
+    else:
+        amounts = {style.name: int(style.value in painted) for style in desk.classes}
+    trainer = teaching.trainer
+    scores = trainer.scores if trainer else []
+    message, is_ending = (trainer.message, trainer.is_ending) if trainer else ("", False)
+    return verdict(scores, amounts, teaching.phase, message=message, is_ending=is_ending)
+
+
+def _is_painted(value: int, painted: int) -> bool:
+    """Every value from 2 on is an object."""
+    return painted == value or (value == 2 and painted > 2)

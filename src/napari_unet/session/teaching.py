@@ -1,0 +1,229 @@
+"""How painting becomes training: what is painted is learnt, what is looked at is predicted first."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from napari.components import ViewerModel
+from napari.utils.colormaps import DirectLabelColormap
+from psygnal import Signal
+
+from napari_unet.core.normalise import Intensity
+from napari_unet.core.targets import ClassLabel, Example, Task
+from napari_unet.session.classes import OBJECT_STYLES, prediction_colormap
+from napari_unet.session.desk import Desk
+from napari_unet.session.images import ImageChoice
+from napari_unet.session.jobs import Failure, Start
+from napari_unet.session.preparing import Intensities, gather
+from napari_unet.session.previews import Previews
+from napari_unet.session.settings import Settings
+from napari_unet.session.state import Phase
+
+if TYPE_CHECKING:
+    from napari_unet.core.modelfile import Model
+    from napari_unet.session.learning import Shown
+    from napari_unet.session.trainer import Trainer
+    from napari_unet.session.views import Piece
+
+
+class Teaching:
+    """Keep what is trained, painted and looked at together; each task has a model of its own."""
+
+    updated = Signal(object)
+    said = Signal(str)
+    failed = Signal(object)
+
+    def __init__(
+        self, viewer: ViewerModel, desk: Desk, start: Start, threads: int | None, preview_pause: float
+    ) -> None:
+        self.settings = Settings()
+        self._desk, self._start, self._threads = desk, start, threads
+        self.intensities = Intensities(start, self._fail)
+        self.previews = Previews(viewer, preview_pause)
+        self._trainers: dict[Task, Trainer] = {}
+        self._piece: Piece | None = None
+        self._is_preparing = False
+        self._begins_again = False
+
+    @property
+    def trainer(self) -> "Trainer | None":
+        """What trains for this task, None before the first time."""
+        return self._trainers.get(self._desk.task)
+
+    @property
+    def model(self) -> "Model | None":
+        """The model of this task."""
+        return self.trainer.model if self.trainer else None
+
+    @property
+    def phase(self) -> Phase:
+        """Where the training stands."""
+        if self._is_preparing:
+            return "preparing"
+        return self.trainer.phase if self.trainer else "idle"
+
+    @property
+    def labels(self) -> tuple[ClassLabel, ...]:
+        """What the model tells apart."""
+        return self.model.classes if self.model else self._desk.labels
+
+    @property
+    def colours(self) -> DirectLabelColormap:
+        """The colours of what is predicted."""
+        styles = OBJECT_STYLES if self._desk.task == "objects" else self._desk.classes
+        return prediction_colormap(styles, self.labels)
+
+    def train(self) -> None:
+        """Train on what is painted, from where the last training stood."""
+        if self.phase not in ("idle", "settled"):
+            return
+        if why := self._desk.cannot_train():
+            raise ValueError(why)
+        if self.model and len(self.model.axes) != self.settings.ndim:
+            raise ValueError(
+                f"the model is {len(self.model.axes)}D and the options say {self.settings.ndim}D: "
+                "press New model, or change the options"
+            )
+        self._is_preparing = True
+        self.intensities.when_known([image.choice for image in self._desk.images], self._begin)
+
+    def _begin(self) -> None:
+        if not self._is_preparing:  # stopped meanwhile
+            return
+        self._is_preparing = False
+        trainer = self._trainer_of_task()
+        dataset = gather(
+            self._desk, self.intensities, self.settings.ndim, trainer.method, self._desk.labels
+        )
+        trainer.begin(dataset, self.settings)
+        self._look()
+
+    def _trainer_of_task(self) -> "Trainer":
+        """Return the trainer of this task; its module brings torch, which has been loaded by now."""
+        if self._desk.task not in self._trainers:
+            trainer: Trainer = import_module("napari_unet.session.trainer").Trainer(
+                self._start, self._threads
+            )
+            trainer.shown.connect(self._show)
+            trainer.said.connect(self.said.emit)
+            trainer.failed.connect(self.failed.emit)
+            trainer.ended.connect(self._end)
+            self._trainers[self._desk.task] = trainer
+        return self._trainers[self._desk.task]
+
+    def pause(self) -> None:
+        """Wait."""
+        if self.trainer:
+            self.trainer.pause()
+
+    def resume(self) -> None:
+        """Go on."""
+        if self.trainer:
+            self.trainer.resume()
+
+    def stop(self) -> None:
+        """End the training; pressed again, it goes on from there."""
+        self._is_preparing = self._begins_again = False
+        for trainer in self._trainers.values():
+            trainer.stop()
+
+    def hold(self, on: bool) -> None:
+        """Leave the computer to a segmentation."""
+        for trainer in self._trainers.values():
+            trainer.hold(on)
+
+    def use(self, model: "Model | None") -> None:
+        """Go on from another model, or from none."""
+        if self.trainer is None and model is None:
+            return
+        if self.phase not in ("idle", "settled"):
+            raise ValueError(f"the training is {self.phase}: stop it first")
+        self._trainer_of_task().use(model)
+        self.previews.forget()
+
+    def ask(self, answer: "Callable[[Model], object]") -> None:
+        """Call back with the model as it is now; ValueError where there is none."""
+        if self.trainer is None or self.model is None:
+            raise ValueError("there is no model yet: train one, or load one")
+        self.trainer.ask(answer)
+
+    def relabel(self) -> None:
+        """Take over names, outputs and colours of the classes."""
+        if self.trainer and self._desk.task == "classes":
+            self.trainer.relabel(self._desk.labels)
+        self.previews.recolour(self.colours)
+
+    def learn(self) -> None:
+        """Take over what has just been painted."""
+        trainer = self.trainer
+        if trainer is None or trainer.phase == "idle" or self._is_preparing:
+            return
+        if why := self._desk.cannot_train():
+            if trainer.is_running:
+                self.stop()
+                self.said.emit(f"training has stopped: {why}")
+        elif trainer.phase == "settled":
+            self.train()
+        elif self._has_other_classes():
+            trainer.stop()
+            self._begins_again = True
+        else:
+            choices = [image.choice for image in self._desk.images]
+            self.intensities.when_known(choices, lambda: trainer.learn_from(self.examples()))
+
+    def _has_other_classes(self) -> bool:
+        painted = {label.annotation_value for label in self._desk.labels}
+        return painted != {label.annotation_value for label in self.labels}
+
+    def examples(self) -> tuple[Example, ...]:
+        """Everything that is painted, as it is trained on."""
+        method = self.trainer.method if self.trainer else None
+        return gather(
+            self._desk, self.intensities, self.settings.ndim, method, self._desk.labels
+        ).examples
+
+    def follow_camera(self) -> None:
+        """Predict what the user looks at now."""
+        if self.trainer is None or self.trainer.method is None or self.phase == "preparing":
+            return
+        ndim = len(self.model.axes) if self.model else self.settings.ndim
+        if self.previews.follow(self._desk.choice, self._desk.plane, ndim):
+            self._look()
+
+    def _look(self) -> None:
+        choice = self._desk.choice
+        if choice is None or choice not in self.intensities:
+            if choice is not None:
+                self.intensities.when_known([choice], self._look)
+            return
+        assert self.trainer is not None
+        self._piece = self.previews.piece(self.intensity(choice))
+        self.trainer.look(self._piece)
+
+    def intensity(self, choice: ImageChoice) -> Intensity:
+        """Return the measured intensities of an image, to be used as the model does."""
+        method = self.trainer.method if self.trainer else None
+        return replace(self.intensities[choice], method=method or self.intensities[choice].method)
+
+    def _show(self, shown: "Shown") -> None:
+        trainer = self.trainer
+        if trainer is None:
+            return
+        if shown.labels is not None and self._piece is not None and trainer.is_looking_at(shown.look):
+            self.previews.show(self._piece, shown.labels, self.colours)
+            if self.previews.has_more:
+                self._look()
+            elif self.previews.is_resting:
+                trainer.look(None)
+        if shown.update is not None:
+            self.updated.emit(shown.update)
+
+    def _end(self) -> None:
+        if self._begins_again:
+            self._begins_again = False
+            self.train()
+
+    def _fail(self, failure: Failure) -> None:
+        self._is_preparing = False
+        self.failed.emit(failure)
