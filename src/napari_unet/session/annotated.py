@@ -1,0 +1,217 @@
+"""One image with its annotation layer: what is painted on it, and the examples that this makes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from napari.layers import Labels
+from numpy.typing import NDArray
+
+from napari_unet.core.io import Image
+from napari_unet.core.normalise import Intensity, normalise
+from napari_unet.core.targets import Annotation, Example, Task
+from napari_unet.session.images import ImageChoice, Index, open_layers
+from napari_unet.session.regions import CELL_SHAPE, Corner, Region, cells_in, pixels_of, regions_around
+from napari_unet.session.strokes import Cell, Strokes
+
+
+@dataclass(frozen=True)
+class _Where:
+    """A region of one time point: its first pixel and its shape along the image's spatial axes."""
+
+    t: int
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def region(self) -> Region:
+        return tuple(slice(at, at + size) for at, size in zip(self.start, self.shape, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class _Learnt:
+    """What a region teaches, None if nothing, and what that was made of."""
+
+    intensity: Intensity
+    pixels: NDArray[np.float32]  # (C, *spatial), normalised
+    finite: NDArray[np.bool_]  # (*spatial)
+    cells: tuple[Cell, ...]
+    complete: frozenset[Index]
+    example: Example | None
+
+
+class Annotated:
+    """An image, its annotation layer, and which of its planes are annotated completely."""
+
+    def __init__(self, choice: ImageChoice, layer: Labels, task: Task) -> None:
+        if layer.multiscale:
+            raise ValueError(f"{layer.name} is multiscale and takes no paint: press Annotate for a new layer")
+        self.choice, self.layer, self.task = choice, layer, task
+        self.complete: set[Index] = set()
+        self.intensity: Intensity | None = None
+        self.key = image_key(choice)
+        self._strokes = Strokes(layer)
+        self._image: Image | None = None
+        self._learnt: dict[_Where, _Learnt] = {}
+        for each in choice.layers:
+            each.events.data.connect(self._on_image)
+
+    @property
+    def image(self) -> Image:
+        """The image that is annotated, as it is now."""
+        if self._image is None:
+            self._image = open_layers(self.choice)
+        return self._image
+
+    @property
+    def planes(self) -> tuple[Index, ...]:
+        """Planes that are annotated or complete, in order."""
+        return tuple(sorted(self._strokes.cells.keys() | self.complete))
+
+    def changed_planes(self) -> set[Index]:
+        """Take over what was painted since the last call; return the planes that have changed."""
+        shape, wanted = tuple(self.layer.data.shape), self.choice.annotation_shape
+        if shape != wanted:
+            raise ValueError(
+                f"{self.layer.name} has the shape {shape} and {self.choice.name} needs {wanted}: "
+                "give it data of that shape, or delete it and press Annotate"
+            )
+        return self._strokes.take()
+
+    def values(self, index: Index) -> set[int]:
+        """Return the annotation values that are painted on a plane."""
+        return self._strokes.values(index)
+
+    def mark_complete(self, index: Index, on: bool) -> None:
+        """Say whether unlabelled means background on a plane."""
+        (self.complete.add if on else self.complete.discard)(index)
+
+    def plane(self, index: Index) -> NDArray[Any]:
+        """Return the annotation of a plane (Y, X), as it is in the layer now."""
+        return np.asarray(self.layer.data[index])
+
+    def examples(self, ndim: Literal[2, 3], intensity: Intensity) -> tuple[Example, ...]:
+        """Return the annotated regions; one that has not changed is the same object as before."""
+        if ndim > len(self.image.spatial_axes):
+            raise ValueError(f"{self.image.name} has no Z axis: choose 2D in the advanced options")
+        places = list(self._flat() if ndim == 2 else self._deep())
+        # regions that are gone are forgotten with their pixels
+        self._learnt = {where: self._learn(where, planes, ndim, intensity) for where, planes in places}
+        return tuple(each.example for each in self._learnt.values() if each.example is not None)
+
+    def _flat(self) -> Iterator[tuple[_Where, tuple[Index, ...]]]:
+        """Yield where a 2D network learns: parts of planes, and complete ones whole."""
+        *_, height, width = self.choice.annotation_shape
+        for index in self.planes:
+            whole = [(slice(0, height), slice(0, width))]
+            cells = self._strokes.cells.get(index, {})
+            z = self._along("Z", index)
+            outer = (slice(z, z + 1),) if "Z" in self.image.spatial_axes else ()
+            for box in whole if index in self.complete else regions_around(cells, (height, width)):
+                yield _where(self._along("T", index), (*outer, *box)), (index,)
+
+    def _deep(self) -> Iterator[tuple[_Where, tuple[Index, ...]]]:
+        """Yield where a 3D network learns, and the planes there that are annotated; others are unlabelled."""
+        for t in sorted({self._along("T", index) for index in self.planes}):
+            planes = [index for index in self.planes if self._along("T", index) == t]
+            cells = {cell for index in planes for cell in self._deep_cells(index)}
+            for region in regions_around(cells, self.image.spatial_shape):
+                depths = range(region[0].start, region[0].stop)
+                yield _where(t, region), tuple(i for i in planes if self._along("Z", i) in depths)
+
+    def _deep_cells(self, index: Index) -> Iterator[Corner]:
+        *_, height, width = self.choice.annotation_shape
+        whole = (slice(0, height), slice(0, width))
+        cells = cells_in(whole) if index in self.complete else self._strokes.cells[index]
+        return ((self._along("Z", index) // CELL_SHAPE[0], *cell) for cell in cells)
+
+    def _learn(self, where: _Where, planes: tuple[Index, ...], ndim: int, intensity: Intensity) -> _Learnt:
+        """Return what a region teaches; pixels that are known are not read again."""
+        cells = {index: self._cells_inside(index, where) for index in planes}
+        now = tuple(cell for inside in cells.values() for cell in inside.values())
+        complete = frozenset(self.complete.intersection(planes))
+        known = self._learnt.get(where)
+        if known is None or known.intensity != intensity:
+            pixels, finite = self._read(where, intensity)
+        elif known.complete == complete and _are_same(known.cells, now):
+            return known
+        else:
+            pixels, finite = known.pixels, known.finite
+        annotation = self._annotation(where, cells, complete)
+        annotation[~finite] = 0
+        example = self._example(where, planes, ndim, pixels, annotation)
+        return _Learnt(intensity, pixels, finite, now, complete, example)
+
+    def _cells_inside(self, index: Index, where: _Where) -> dict[Corner, Cell]:
+        """Cells of a plane in a region; none lies across its border."""
+        rows, columns = where.region[-2:]
+        found = self._strokes.cells.get(index, {})
+        inside = set(cells_in((rows, columns)))
+        return {corner: cell for corner, cell in sorted(found.items()) if corner in inside}
+
+    def _read(self, where: _Where, intensity: Intensity) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        raw = self.image.read(where.region, t=where.t)
+        pixels, finite = normalise(raw, intensity), np.isfinite(raw).all(axis=0)
+        pixels.flags.writeable = False
+        return pixels, finite
+
+    def _annotation(
+        self, where: _Where, cells: dict[Index, dict[Corner, Cell]], complete: frozenset[Index]
+    ) -> Annotation:
+        annotation = np.zeros(where.shape, np.dtype(self.layer.dtype).newbyteorder("="))
+        planes = annotation.reshape(-1, *where.shape[-2:])
+        first = where.start[0] if len(where.start) > 2 else 0
+        for index, inside in cells.items():
+            plane = planes[self._along("Z", index) - first]
+            for corner, cell in inside.items():
+                part = zip(pixels_of(corner), where.start[-2:], cell.shape, strict=True)
+                plane[tuple(slice(p.start - at, p.start - at + size) for p, at, size in part)] = cell
+            if index in complete:
+                plane[plane == 0] = 1
+        return annotation
+
+    def _example(
+        self, where: _Where, planes: tuple[Index, ...], ndim: int, pixels: NDArray[Any], values: Annotation
+    ) -> Example | None:
+        if not values.any():
+            return None
+        shape = where.shape[-ndim:]  # one plane of a stack loses its Z
+        values = values.reshape(shape)
+        values.flags.writeable = False
+        place = (*planes[0], *where.start[-2:]) if ndim == 2 else (where.t, *where.start)
+        image = pixels.reshape(-1, *shape)
+        return Example(image, values, self.image.spacing[-ndim:], self.image.name, place)
+
+    def _along(self, axis: str, index: Index) -> int:
+        return index[self.choice.plane_axes.index(axis)] if axis in self.choice.plane_axes else 0
+
+    def _on_image(self) -> None:
+        self._image, self._learnt = None, {}
+
+
+def image_key(choice: ImageChoice) -> str:
+    """Return what tells this image from others, today and tomorrow: where it is from, its name, its kind."""
+    layer = choice.layers[0]
+    path = layer.source.path
+    is_file = path is not None and "://" not in str(path)
+    # one file may hold several images of the same shape: the name tells them apart
+    parts = (
+        str(Path(path).resolve()) if is_file else str(path),
+        choice.name,
+        tuple(map(int, layer.level_shapes[0])),
+        str(layer.dtype),
+        choice.axes,
+    )
+    return sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _where(t: int, region: Region) -> _Where:
+    return _Where(t, tuple(part.start for part in region), tuple(part.stop - part.start for part in region))
+
+
+def _are_same(cells: tuple[Cell, ...], others: tuple[Cell, ...]) -> bool:
+    """Tell whether these are the same objects: a changed cell is always a new one."""
+    return len(cells) == len(others) and all(a is b for a, b in zip(cells, others, strict=True))
