@@ -15,7 +15,7 @@ from napari_unet.core.tiling import Region
 from napari_unet.session.desk import OURS
 from napari_unet.session.images import ImageChoice, Index, placement, zeros
 from napari_unet.session.jobs import Failure, Start
-from napari_unet.session.weighing import Weighing, WeightWish
+from napari_unet.session.weighing import Weighing, Wish
 
 OPACITY = 0.4
 REST = 10
@@ -128,7 +128,7 @@ class WeightMap:
         """Whether the user has deleted the layer, and so wants no weight map."""
         return self.layer is not None and self.layer not in self._viewer.layers
 
-    def update(self, wish: WeightWish) -> None:
+    def update(self, wish: Wish) -> None:
         """Show these weights soon; nothing happens where they are what was wanted last."""
         self._weighing.ask(wish)
 
@@ -139,7 +139,7 @@ class WeightMap:
             self._viewer.layers.remove(self.layer)
         self.layer = self._choice = None
 
-    def _show(self, wish: WeightWish, weights: NDArray[np.float32]) -> None:
+    def _show(self, wish: Wish, weights: NDArray[np.float32]) -> None:
         if self.is_deleted or any(layer not in self._viewer.layers for layer in wish.choice.layers):
             return
         data = weights[(np.newaxis,) * len(wish.index)]  # (1, …, 1, Y, X): one plane of the image
@@ -185,13 +185,12 @@ def _at_plane(placing: Mapping[str, Any], index: Index) -> dict[str, Any]:
 
 def _with_classes(placing: Mapping[str, Any]) -> dict[str, Any]:
     """Add an axis before the others to where an image lies."""
-    inner = _inner(placing).expand_dims([0])
+    inner = _inner({**placing, "scale": np.ones(len(placing["scale"]))})  # all that follows the scale
+    affine = np.eye(len(placing["scale"]) + 2)
+    affine[1:, 1:] = placing["affine"] @ inner.affine_matrix
     return {
-        "scale": inner.scale,
-        "translate": inner.translate,
-        "rotate": inner.rotate,
-        "shear": inner.shear,
-        "affine": Affine(affine_matrix=placing["affine"]).expand_dims([0]).affine_matrix,
+        "scale": (1, *placing["scale"]),
+        "affine": affine,
         "units": ("pixel", *placing["units"]),
         "axis_labels": ("class", *placing["axis_labels"]),
     }

@@ -81,6 +81,7 @@ def as_result(array: NDArray[Any], axes: str, result_axes: Sequence[str]) -> NDA
 
     Examples
     --------
+    >>> import numpy as np
     >>> as_result(np.zeros((5, 1, 3, 8, 9)), "ZcTYX", "TZYX").shape
     (3, 5, 8, 9)
     """

@@ -14,7 +14,7 @@ Weights = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class WeightWish:
+class Wish:
     """A plane of an image, and what is trained on; equal wishes have equal weights.
 
     Parameters
@@ -43,13 +43,13 @@ class Weighing:
     """Compute what was wanted last, one job at a time; what is no longer wanted is dropped."""
 
     def __init__(
-        self, start: Start, show: Callable[[WeightWish, Weights], object], failed: Callable[[Failure], object]
+        self, start: Start, show: Callable[[Wish, Weights], object], failed: Callable[[Failure], object]
     ) -> None:
         self._start, self._show, self._failed = start, show, failed
-        self._wish: WeightWish | None = None
-        self._running: WeightWish | None = None
+        self._wish: Wish | None = None
+        self._running: Wish | None = None
 
-    def ask(self, wish: WeightWish) -> None:
+    def ask(self, wish: Wish) -> None:
         """Want these weights from now on."""
         if wish == self._wish:
             return
@@ -61,7 +61,7 @@ class Weighing:
         """Want nothing."""
         self._wish = None
 
-    def _begin(self, wish: WeightWish) -> None:
+    def _begin(self, wish: Wish) -> None:
         self._running = wish
         self._start(weigh(wish), lambda _: None, self._done, self._end)
 
@@ -80,7 +80,7 @@ class Weighing:
             self._begin(self._wish)
 
 
-def weigh(wish: WeightWish) -> Generator[None, None, Weights]:
+def weigh(wish: Wish) -> Generator[None, None, Weights]:
     """Return what each pixel (Y, X) weighs: its class, and what separates objects; 0 where unlabelled."""
     weights = np.zeros(wish.choice.annotation_shape[-2:], np.float32)
     of_class = yield from _weights_of_classes(wish)
@@ -93,7 +93,7 @@ def weigh(wish: WeightWish) -> Generator[None, None, Weights]:
     return weights
 
 
-def _weights_of_classes(wish: WeightWish) -> Generator[None, None, Weights]:
+def _weights_of_classes(wish: Wish) -> Generator[None, None, Weights]:
     """Return what each class weighs by itself; the last entry is that of unlabelled pixels."""
     n_classes = len(wish.options.classes)
     weights = np.zeros(UNLABELLED + 1, np.float32)
@@ -104,7 +104,7 @@ def _weights_of_classes(wish: WeightWish) -> Generator[None, None, Weights]:
     return weights
 
 
-def _targets_without_separation(wish: WeightWish) -> Generator[None, None, Sequence[Target]]:
+def _targets_without_separation(wish: Wish) -> Generator[None, None, Sequence[Target]]:
     targets = []
     for example in (*wish.examples, *wish.others):
         yield
@@ -117,7 +117,7 @@ def _plane_weights(target: Target, of_class: Weights) -> Weights:
     return weights
 
 
-def _cut(wish: WeightWish, example: Example) -> int | tuple[()] | None:
+def _cut(wish: Wish, example: Example) -> int | tuple[()] | None:
     """Return how to take the plane out of an example's array; None where the example lies elsewhere."""
     ndim = example.annotation.ndim
     if ndim == 2:
