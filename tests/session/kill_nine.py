@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass, field
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -33,6 +34,10 @@ class Growing:
     choice: Choice = field(default_factory=Choice)
     key: str = KEY
     task: str = "classes"
+
+    @property
+    def layer(self):
+        return SimpleNamespace(data=np.broadcast_to(np.uint8(0), SHAPE))
 
     @property
     def planes(self):

@@ -3,10 +3,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from napari.layers import Image, Labels
 
 from napari_unet.session import autosave as module
+from napari_unet.session.annotated import Annotated
 from napari_unet.session.autosave import PAUSE_SECONDS, RETRY_SECONDS, Autosave
 from napari_unet.session.classes import DEFAULT_CLASSES, add_class
+from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import run_now
 from napari_unet.session.kept import find_kept
 
@@ -30,6 +33,10 @@ class Painted:
     choice: Choice = field(default_factory=Choice)
     complete: set = field(default_factory=set)
     data: np.ndarray = field(default_factory=lambda: np.zeros((3, 4, 5), np.int32))
+
+    @property
+    def layer(self):
+        return self  # the layer's data
 
     @property
     def planes(self):
@@ -75,6 +82,19 @@ def test_strokes_are_kept_with_complete_planes_and_classes():
     assert (found.image_name, found.task, found.shape) == ("nuclei", "classes", (3, 4, 5))
     assert found.complete == {(1,)}
     assert found.classes == add_class(DEFAULT_CLASSES)
+
+
+def test_what_is_painted_on_a_layer_is_kept():
+    image, labels = Image(np.zeros((3, 40, 50)), name="stack"), Labels(np.zeros((3, 40, 50), np.uint8))
+    annotated = Annotated(ImageChoice((image,), "ZYX"), labels, "classes")
+    saving = Autosave(run_now, fail_loudly)
+    labels.brush_size = 6
+    labels.paint((1, 20, 20), 2)
+    saving.note(annotated, DEFAULT_CLASSES, annotated.changed_planes())
+    saving.flush()
+    found = find_kept(annotated.key)
+    assert list(found.planes) == [(1,)]
+    np.testing.assert_array_equal(found.planes[1,], labels.data[1])
 
 
 def test_every_few_seconds_and_only_when_something_changed(home):
@@ -265,6 +285,20 @@ def test_a_model_that_cannot_be_written_does_not_hold_up_strokes():
     saving.tick(0)
     assert (value_kept("nuclei"), value_kept("cells")) == (1, 2)
     assert [failure.sentence for failure in told] == ["no room for a model"]
+
+
+def test_data_of_another_shape_replace_nothing_that_is_kept():
+    saving, painted = Autosave(run_now, fail_loudly), painted_with(1)
+    saving.note(painted, DEFAULT_CLASSES)
+    saving.tick(0)
+    fitting, painted.data = painted.data, np.ones((3, 9, 9), np.int32)
+    saving.note(painted, DEFAULT_CLASSES, {(0,)})
+    saving.tick(10)
+    assert value_kept() == 1
+    fitting[0, 0] = 2
+    painted.data = fitting
+    saving.tick(20)
+    assert value_kept() == 2
 
 
 def test_an_annotation_whose_layer_has_gone_is_kept_and_found_again():

@@ -7,9 +7,9 @@ from itertools import count
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
-from typing import Protocol
 
 from napari_unet.core.targets import Task
+from napari_unet.session.annotated import Annotated
 from napari_unet.session.classes import ClassStyle
 from napari_unet.session.images import Index
 from napari_unet.session.jobs import Failure, Start, run_now
@@ -33,41 +33,21 @@ BUSY_SHARE = 0.1
 """Share of the time that writing may take: a slow disk is asked less often."""
 
 
-class Choice(Protocol):
-    """The part of an image choice that is kept."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def annotation_shape(self) -> tuple[int, ...]: ...  # noqa: D102
-
-
-class Painted(Protocol):
-    """An image with its annotation, as far as it is kept."""
-
-    @property
-    def choice(self) -> Choice: ...  # noqa: D102
-    @property
-    def key(self) -> str: ...  # noqa: D102
-    @property
-    def task(self) -> Task: ...  # noqa: D102
-    @property
-    def complete(self) -> set[Index]: ...  # noqa: D102
-    @property
-    def planes(self) -> tuple[Index, ...]: ...  # noqa: D102
-    def plane(self, index: Index) -> Plane: ...  # noqa: D102
-
-
 @dataclass(eq=False)
 class _Followed:
     """One annotation, the entry that keeps it, and copies of its planes."""
 
-    painted: Painted
+    painted: Annotated
     entry: Path
     changed: set[Index]
     classes: tuple[ClassStyle, ...] = ()
     is_dirty: bool = True
     copies: Mapping[Index, Plane] = field(default_factory=dict)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the layer still holds an annotation of the image; its data may have been replaced."""
+        return tuple(self.painted.layer.data.shape) == self.painted.choice.annotation_shape
 
     def snapshot(self) -> Snapshot:
         """Copy the planes that have changed; the others were copied before."""
@@ -84,7 +64,7 @@ class _Followed:
             self.painted.choice.name,
             self.painted.task,
             self.classes,
-            tuple(self.painted.choice.annotation_shape),
+            self.painted.choice.annotation_shape,
             self.copies,
             frozenset(self.painted.complete),
         )
@@ -122,7 +102,9 @@ class Autosave:
         self._is_busy, self._is_told = False, False
         self._started_at = self._due = float("-inf")
 
-    def note(self, painted: Painted, classes: tuple[ClassStyle, ...], changed: Iterable[Index] = ()) -> None:
+    def note(
+        self, painted: Annotated, classes: tuple[ClassStyle, ...], changed: Iterable[Index] = ()
+    ) -> None:
         """Remember that something of an annotation has changed: planes, complete ones, or classes."""
         followed = self._follow(painted)
         followed.changed.update(changed)
@@ -132,7 +114,7 @@ class Autosave:
         """Remember how to write the newest model; it is called in the job, with the path, and replaces."""
         self._model = (next(self._numbers), save)
 
-    def seal(self, painted: Painted) -> None:
+    def seal(self, painted: Annotated) -> None:
         """Stop following an annotation whose layer has gone: what it held is kept, and can be found again."""
         for followed in [each for each in self._followed if each.painted is painted]:
             self._queue_annotation(followed)
@@ -156,7 +138,7 @@ class Autosave:
         self._queue_changes()
         run_now(self._write_all(tuple(self._waiting.values())), _ignore, self._settle, self._complain)
 
-    def _follow(self, painted: Painted) -> _Followed:
+    def _follow(self, painted: Annotated) -> _Followed:
         """Find what keeps this annotation; another of the same image and task gets an entry of its own."""
         same = [each for each in self._followed if each.painted.key == painted.key]
         for each in same:
@@ -181,7 +163,8 @@ class Autosave:
     def _queue_annotation(self, followed: _Followed) -> None:
         """Copy what is painted, if it has changed; an annotation without any strokes makes no entry."""
         path = annotation_path(followed.entry, followed.painted.task)
-        if followed.is_dirty and (followed.painted.planes or path in self._queued):
+        is_worth_it = followed.painted.planes or path in self._queued
+        if followed.is_dirty and is_worth_it and followed.fits:
             write = partial(keep, followed.entry, followed.snapshot())
             self._queue(_Write(path, next(self._numbers), write))
 

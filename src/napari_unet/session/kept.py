@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import BytesIO
-from itertools import count
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, Any, get_args
 
 import numpy as np
@@ -34,7 +34,6 @@ FORMAT, FORMAT_VERSION = "napari-unet-kept", 1
 _HEADER = "header.json"
 _NPY_BYTES = 4096  # no header of an array is longer
 _COMPRESSION = 1  # strokes are mostly zeros: the fastest is small enough
-_ENTRY_NUMBERS = count(1)  # of this process: two viewers may start within a second
 _DAMAGE = (
     *(OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, MemoryError, OverflowError),
     *(zipfile.BadZipFile, zlib.error, struct.error),
@@ -81,7 +80,8 @@ def data_home() -> Path:
 def new_entry(key: str) -> Path:
     """Name a folder, not made yet, that only this session writes to."""
     now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    return _image_folder(key) / f"{now}-{os.getpid()}-{next(_ENTRY_NUMBERS)}"
+    # two viewers may start within a second, and computers that share a folder may have equal process ids
+    return _image_folder(key) / f"{now}-{os.getpid()}-{token_hex(3)}"
 
 
 def annotation_path(entry: Path, task: Task) -> Path:
