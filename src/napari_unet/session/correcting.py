@@ -40,7 +40,8 @@ def predict_plane(
     plane = as_result(found, choice.plane_axes.replace("C", "c") + "YX", layout.axes)
     for _ in segment_into(model, part, PlaneSink(plane, layout.axes, z), config, intensity):
         yield
-    return found[(0,) * len(index)]
+    found_plane: NDArray[Any] = found[(0,) * len(index)]
+    return found_plane
 
 
 def as_annotation(
@@ -68,7 +69,9 @@ def take_over(annotated: Annotated, index: Index, values: NDArray[Any], box: Box
     free[inside] = np.asarray(annotated.plane(index))[inside] == 0
     free &= values != 0
     if values[free].max(initial=0) > np.iinfo(annotated.layer.dtype).max:
-        raise ValueError(f"{annotated.layer.name} cannot hold {values[free].max()}: take a part of it in a box")
+        raise ValueError(
+            f"{annotated.layer.name} cannot hold {values[free].max()}: take a part of it in a box"
+        )
     places = np.nonzero(free)
     outer = tuple(np.full_like(places[0], at) for at in index)
     if len(places[0]):

@@ -138,19 +138,21 @@ class Desk:
         for each in self.images:
             each.layer.selected_label = value
 
-    def changed_planes(self) -> set[tuple[Annotated, Index]]:
+    def changed_planes(self) -> dict[Annotated, set[Index]]:
         """Take over what was painted since the last call; a value that is no class yet becomes one."""
-        changed = {(image, index) for image in self.images for index in image.changed_planes()}
+        changed = {image: planes for image in self.images if (planes := image.changed_planes())}
         if self.task == "classes" and changed:
             known = {each.value for each in self.classes}
-            painted = {value for image, index in changed for value in image.values(index)}
+            painted = {
+                v for image, planes in changed.items() for index in planes for v in image.values(index)
+            }
             for value in sorted(painted - known):
                 self.classes = add_class(self.classes, value)
                 self.show_classes()
         return changed
 
-    def drop_gone(self) -> tuple[str, ...]:
-        """Forget images whose layers have been deleted; return the names of those that held annotation."""
+    def drop_gone(self) -> tuple[Annotated, ...]:
+        """Forget images whose layers have been deleted; return those that held annotation."""
         layers = self._viewer.layers
         gone = [
             each
@@ -158,7 +160,7 @@ class Desk:
             if each.layer not in layers or not all(layer in layers for layer in each.choice.layers)
         ]
         self._annotated = [each for each in self._annotated if each not in gone]
-        return tuple(each.choice.name for each in gone if each.planes)
+        return tuple(each for each in gone if each.planes)
 
     def painted_values(self) -> set[int]:
         """Every annotation value that occurs, a complete plane's background included."""

@@ -17,6 +17,15 @@ class Failure:
     details: str
 
 
+@dataclass(frozen=True)
+class Listener:
+    """Who is told what goes on: news of a training, sentences for the user, and failures."""
+
+    updated: Callable[[Any], object]
+    said: Callable[[str], object]
+    failed: Callable[[Failure], object]
+
+
 class Start(Protocol):
     """Run a generator somewhere; `shown`, `done` and `failed` are called where the viewer lives."""
 

@@ -1,8 +1,6 @@
-"""Nothing painted or learnt is lost: it is kept while it changes, and offered again when the image is opened."""
+"""Nothing painted or learnt is lost: it is kept while it changes, and offered when its image is back."""
 
-from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -10,9 +8,8 @@ import numpy as np
 
 from napari_unet.session.annotated import Annotated, image_key
 from napari_unet.session.autosave import Autosave
-from napari_unet.session.classes import Classes
 from napari_unet.session.correcting import take_over
-from napari_unet.session.images import ImageChoice, Index
+from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import Failure, Start
 from napari_unet.session.kept import Kept, discard
 from napari_unet.session.teaching import Teaching
@@ -58,11 +55,11 @@ class Keeping:
         self._autosave.note_model(partial(save_model, model, overwrite=True))
 
     def accept(self) -> None:
-        """The offer has been taken: it stays on the disk, and is not made again."""
+        """Make the offer no more: it has been taken, and stays on the disk."""
         self.offer = None
 
     def discard(self) -> None:
-        """The offer has been declined."""
+        """Remove what was offered."""
         if self.offer is not None:
             discard(self.offer)
             self.offer = None

@@ -1,10 +1,8 @@
-"""What has to be known before a training: torch is loaded, intensities are measured, examples are gathered."""
+"""What precedes a training: torch is loaded, intensities are measured, examples are gathered."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_unet.core.examples import Dataset, image_intensity
 from napari_unet.core.io import Image
@@ -14,9 +12,6 @@ from napari_unet.session.annotated import Annotated
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice, open_layers
 from napari_unet.session.jobs import Failure, Start
-
-if TYPE_CHECKING:
-    from napari_unet.core.modelfile import Model
 
 
 class Intensities:
@@ -63,25 +58,6 @@ def load_torch(device: str) -> Generator[None, None, str]:
     import_module("napari_unet.session.trainer")
     words: str = import_module("napari_unet.session.learning").device_of(device)
     return words
-
-
-def load(path: Path, device: str) -> "Generator[None, None, Model]":
-    """Read a model from its file."""
-    yield
-    import_module("napari_unet.session.trainer")
-    from napari_unet.core.devices import choose_device
-    from napari_unet.core.modelfile import load_model
-
-    return load_model(path, choose_device(device))
-
-
-def save(model: "Model", path: Path) -> Generator[None, None, Path]:
-    """Write a model to its file; whoever chose the name has agreed to replace what was there."""
-    yield
-    from napari_unet.core.modelfile import save_model
-
-    save_model(model, path, overwrite=True)
-    return path
 
 
 def gather(

@@ -12,16 +12,25 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_unet.core.results import Kind
-from napari_unet.core.targets import Task, TargetOptions
+from napari_unet.core.targets import TargetOptions, Task
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.classes import Classes, checked, class_styles
-from napari_unet.session.correcting import as_annotation, draw_box, drawn_box, forget_box, predict_plane, take_over
+from napari_unet.session.correcting import (
+    as_annotation,
+    draw_box,
+    drawn_box,
+    forget_box,
+    predict_plane,
+    take_over,
+)
 from napari_unet.session.desk import Desk
+from napari_unet.session.files import load, save, write_annotation
 from napari_unet.session.images import ImageChoice, Index
-from napari_unet.session.jobs import Failure, Start, failure, run_now
-from napari_unet.session.keeping import Keeping
+from napari_unet.session.jobs import Failure, Listener, Start, failure, run_now
+from napari_unet.session.keeping import Keeping, put_back
 from napari_unet.session.overlays import WeightMap
-from napari_unet.session.preparing import load, load_torch, save
+from napari_unet.session.preparing import load_torch
+from napari_unet.session.previews import Previews
 from napari_unet.session.segmenting import Segmenting
 from napari_unet.session.settings import Settings
 from napari_unet.session.state import SessionState
@@ -58,7 +67,8 @@ class Session:
     ) -> None:
         self.viewer, self._start, self._threads = viewer, start, threads
         self.desk = Desk(viewer)
-        self.teaching = Teaching(viewer, self.desk, start, threads, preview_pause)
+        listener = Listener(self.updated.emit, self.said.emit, self._fail)
+        self.teaching = Teaching(self.desk, Previews(viewer, preview_pause), start, threads, listener)
         self.segmenting = Segmenting(viewer, start, self._fail)
         self.segmenting.threads = threads
         self.keeping = Keeping(start, self._fail)
@@ -67,13 +77,7 @@ class Session:
         self.shows_weights = False
         self._synced_at = 0.0
         self._shown = SessionState()
-        self._connect()
-
-    def _connect(self) -> None:
-        self.teaching.updated.connect(self.updated.emit)
-        self.teaching.failed.connect(self._fail)
-        self.teaching.said.connect(self.said.emit)
-        self.segmenting.said.connect(self.said.emit)
+        self.segmenting.said.connect(self._say)
         self.segmenting.changed.connect(self._share_the_computer)
 
     @property
@@ -202,7 +206,11 @@ class Session:
 
     def train(self) -> None:
         """Train on what is painted."""
-        self._do(lambda: (self.follow_painting(), self.teaching.train()))
+        self._do(self._train)
+
+    def _train(self) -> None:
+        self.follow_painting()
+        self.teaching.train()
 
     def pause(self) -> None:
         """Take no more steps until resumed."""
@@ -275,7 +283,11 @@ class Session:
 
     def _segment_stack(self, choice: ImageChoice, path: Path | None, kind: Kind | None) -> None:
         def segment(model: "Model") -> None:
-            intensity, colours, device = self.teaching.intensity(choice), self.teaching.colours, self.settings.device
+            intensity, colours, device = (
+                self.teaching.intensity(choice),
+                self.teaching.colours,
+                self.settings.device,
+            )
             self.segmenting.segment_stack(
                 model, choice, intensity, colours, path=path, kind=kind, device=device
             )
@@ -296,7 +308,9 @@ class Session:
         def tell(_: Path) -> None:
             self.said.emit(f"the model is saved as {path.name}")
 
-        self._do(lambda: self.teaching.ask(lambda model: self._start(save(model, path), _ignore, tell, self._fail)))
+        self._do(
+            lambda: self.teaching.ask(lambda model: self._start(save(model, path), _ignore, tell, self._fail))
+        )
 
     def load_model(self, path: Path) -> None:
         """Go on from a model in a file: to segment with it, or to train it further."""
@@ -317,7 +331,9 @@ class Session:
 
     def _differences(self, model: "Model") -> str:
         here = {label.annotation_value: label.name for label in self.desk.labels}
-        new = [name for value, name in here.items() if value not in {c.annotation_value for c in model.classes}]
+        new = [
+            name for value, name in here.items() if value not in {c.annotation_value for c in model.classes}
+        ]
         return f"; it does not know {', '.join(new)} yet: train it further" if new else ""
 
     def save_annotation(self, path: Path) -> None:
@@ -329,7 +345,9 @@ class Session:
         if image is None or not image.planes:
             raise ValueError("nothing is annotated on this image: paint something first")
         job = write_annotation(image, self.desk.labels, path)
-        self._start(job, _ignore, lambda _: self.said.emit(f"the annotation is saved as {path.name}"), self._fail)
+        self._start(
+            job, _ignore, lambda _: self.said.emit(f"the annotation is saved as {path.name}"), self._fail
+        )
 
     def restore(self) -> None:
         """Put back what was kept of this image: strokes, classes and the model."""
@@ -361,6 +379,9 @@ class Session:
         self.segmenting.cancel()
         self._try(self.follow_painting)
         self.keeping.flush()
+
+    def _say(self, sentence: str) -> None:
+        self.said.emit(sentence)
 
     def _do(self, verb: Callable[[], object]) -> None:
         self._try(verb)

@@ -31,7 +31,7 @@ class ImageState:
 class SessionState:
     """Everything that the dock shows; equal states look alike.
 
-    Sentences are empty where there is nothing to say: ``can_train`` tells why not, ``kept`` offers to restore.
+    Sentences are empty where there is nothing to say: ``can_train`` tells why not, ``kept`` what to restore.
     """
 
     choice: ImageChoice | None = None

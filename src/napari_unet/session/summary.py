@@ -50,7 +50,9 @@ def _images(desk: "Desk") -> tuple[ImageState, ...]:
 def _verdict(desk: "Desk", teaching: Teaching) -> str:
     painted = desk.painted_values()
     if desk.task == "objects":
-        amounts = {style.name: int(any(_is_painted(style.value, v) for v in painted)) for style in OBJECT_STYLES}
+        amounts = {
+            style.name: int(any(_is_painted(style.value, v) for v in painted)) for style in OBJECT_STYLES
+        }
     else:
         amounts = {style.name: int(style.value in painted) for style in desk.classes}
     trainer = teaching.trainer

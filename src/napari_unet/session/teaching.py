@@ -5,16 +5,14 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from napari.components import ViewerModel
 from napari.utils.colormaps import DirectLabelColormap
-from psygnal import Signal
 
 from napari_unet.core.normalise import Intensity
 from napari_unet.core.targets import ClassLabel, Example, Task
 from napari_unet.session.classes import OBJECT_STYLES, prediction_colormap
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice
-from napari_unet.session.jobs import Failure, Start
+from napari_unet.session.jobs import Failure, Listener, Start
 from napari_unet.session.preparing import Intensities, gather
 from napari_unet.session.previews import Previews
 from napari_unet.session.settings import Settings
@@ -30,17 +28,14 @@ if TYPE_CHECKING:
 class Teaching:
     """Keep what is trained, painted and looked at together; each task has a model of its own."""
 
-    updated = Signal(object)
-    said = Signal(str)
-    failed = Signal(object)
-
     def __init__(
-        self, viewer: ViewerModel, desk: Desk, start: Start, threads: int | None, preview_pause: float
+        self, desk: Desk, previews: Previews, start: Start, threads: int | None, listener: Listener
     ) -> None:
         self.settings = Settings()
+        self.previews = previews
         self._desk, self._start, self._threads = desk, start, threads
+        self._listener = listener
         self.intensities = Intensities(start, self._fail)
-        self.previews = Previews(viewer, preview_pause)
         self._trainers: dict[Task, Trainer] = {}
         self._piece: Piece | None = None
         self._is_preparing = False
@@ -62,6 +57,13 @@ class Teaching:
         if self._is_preparing:
             return "preparing"
         return self.trainer.phase if self.trainer else "idle"
+
+    @property
+    def description(self) -> str:
+        """The model in a line, "" where there is none."""
+        if self.trainer is None or self.trainer.model is None:
+            return ""
+        return self.trainer.description
 
     @property
     def labels(self) -> tuple[ClassLabel, ...]:
@@ -93,22 +95,16 @@ class Teaching:
             return
         self._is_preparing = False
         trainer = self._trainer_of_task()
-        dataset = gather(
-            self._desk, self.intensities, self.settings.ndim, trainer.method, self._desk.labels
-        )
+        dataset = gather(self._desk, self.intensities, self.settings.ndim, trainer.method, self._desk.labels)
         trainer.begin(dataset, self.settings)
         self._look()
 
     def _trainer_of_task(self) -> "Trainer":
         """Return the trainer of this task; its module brings torch, which has been loaded by now."""
         if self._desk.task not in self._trainers:
-            trainer: Trainer = import_module("napari_unet.session.trainer").Trainer(
-                self._start, self._threads
-            )
-            trainer.shown.connect(self._show)
-            trainer.said.connect(self.said.emit)
-            trainer.failed.connect(self.failed.emit)
-            trainer.ended.connect(self._end)
+            module = import_module("napari_unet.session.trainer")
+            listener = replace(self._listener, updated=self._show)
+            trainer: Trainer = module.Trainer(self._start, self._threads, listener, self._end)
             self._trainers[self._desk.task] = trainer
         return self._trainers[self._desk.task]
 
@@ -162,7 +158,7 @@ class Teaching:
         if why := self._desk.cannot_train():
             if trainer.is_running:
                 self.stop()
-                self.said.emit(f"training has stopped: {why}")
+                self._listener.said(f"training has stopped: {why}")
         elif trainer.phase == "settled":
             self.train()
         elif self._has_other_classes():
@@ -179,9 +175,7 @@ class Teaching:
     def examples(self) -> tuple[Example, ...]:
         """Everything that is painted, as it is trained on."""
         method = self.trainer.method if self.trainer else None
-        return gather(
-            self._desk, self.intensities, self.settings.ndim, method, self._desk.labels
-        ).examples
+        return gather(self._desk, self.intensities, self.settings.ndim, method, self._desk.labels).examples
 
     def follow_camera(self) -> None:
         """Predict what the user looks at now."""
@@ -217,7 +211,7 @@ class Teaching:
             elif self.previews.is_resting:
                 trainer.look(None)
         if shown.update is not None:
-            self.updated.emit(shown.update)
+            self._listener.updated(shown.update)
 
     def _end(self) -> None:
         if self._begins_again:
@@ -226,4 +220,4 @@ class Teaching:
 
     def _fail(self, failure: Failure) -> None:
         self._is_preparing = False
-        self.failed.emit(failure)
+        self._listener.failed(failure)

@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from psygnal import Signal
-
 from napari_unet.core.examples import Dataset
 from napari_unet.core.learner import Learner
 from napari_unet.core.modelfile import Model
 from napari_unet.core.targets import ClassLabel, Example
 from napari_unet.core.training import TrainResult, View, Wanted
 from napari_unet.core.validation import ValidationScore
-from napari_unet.session.jobs import Failure
+from napari_unet.session.jobs import Failure, Listener
 from napari_unet.session.jobs import Start as StartJob
 from napari_unet.session.learning import (
     Look,
@@ -20,6 +18,7 @@ from napari_unet.session.learning import (
     Shown,
     Start,
     Wish,
+    describe,
     frozen,
     predict_look,
     relabelled,
@@ -33,13 +32,11 @@ from napari_unet.session.views import Piece
 class Trainer:
     """Start a training, tell it what is wanted now, and keep what comes of it."""
 
-    shown = Signal(object)
-    said = Signal(str)
-    ended = Signal()
-    failed = Signal(object)
-
-    def __init__(self, start: StartJob, threads: int | None) -> None:
+    def __init__(
+        self, start: StartJob, threads: int | None, listener: Listener, ended: Callable[[], object]
+    ) -> None:
         self._start, self._threads = start, threads
+        self._listener, self._ended = listener, ended
         self.phase: Phase = "idle"
         self.model: Model | None = None
         self.steps = 0
@@ -58,6 +55,11 @@ class Trainer:
     def is_running(self) -> bool:
         """Whether the training thread is at work, be it paused or about to stop."""
         return self.phase in ("training", "paused", "stopping")
+
+    @property
+    def description(self) -> str:
+        """The model in a line."""
+        return "" if self.model is None else describe(self.model, self.steps)
 
     def begin(self, dataset: Dataset, settings: Settings) -> None:
         """Train on a dataset, from where the last training stood."""
@@ -96,13 +98,13 @@ class Trainer:
 
         def show(shown: Shown) -> None:
             self._is_predicting = False
-            self.shown.emit(shown)
+            self._listener.updated(shown)
             if not self.is_looking_at(look):
                 self._predict()
 
         def fail(failure: Failure) -> None:
             self._is_predicting = False
-            self.failed.emit(failure)
+            self._listener.failed(failure)
 
         self._is_predicting = True
         self._start(predict_look(self.model, look, self._threads), lambda _: None, show, fail)
@@ -150,7 +152,8 @@ class Trainer:
             if news.model is not self.model:
                 self._learner, self.scores = None, []
             self.model = news.model
-            self.said.emit(news.words)
+            if news.words:
+                self._listener.said(news.words)
             return
         update = news.update
         assert update is not None
@@ -160,7 +163,7 @@ class Trainer:
             self.scores.append((self.steps, update.score))
         if update.model is not None:
             self._answer(update.model)
-        self.shown.emit(replace(news, update=replace(update, step=self.steps)))
+        self._listener.updated(replace(news, update=replace(update, step=self.steps)))
 
     def _finish(self, result: TrainResult) -> None:
         self.model, self._learner = result.model, result.learner
@@ -170,14 +173,14 @@ class Trainer:
     def _fail(self, failure: Failure) -> None:
         self._learner = None  # who knows in what state the failure left it
         self._end("idle")
-        self.failed.emit(failure)
+        self._listener.failed(failure)
 
     def _end(self, phase: Phase) -> None:
         self.phase = phase
         self._tell(stop=False, pause=False)
         if self.model is not None and self._asking:
             self._answer(frozen(self.model))
-        self.ended.emit()
+        self._ended()
 
     def _answer(self, model: Model) -> None:
         asking, self._asking = self._asking, []

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from napari_unet.core.io import Image
 from napari_unet.core.normalise import Intensity, normalise
+from napari_unet.core.tiling import Region
 from napari_unet.session.images import ImageChoice, Index
 
 PIECE = {2: 768, 3: 256}
-"""Longest side of what is predicted at once, by the network's spatial axes: a fraction of a second on a CPU."""
+"""Longest side of what is predicted at once, by the number of spatial axes: a part of a second on a CPU."""
 STEP = 32
 """The visible part is widened to multiples of this: small moves of the camera change nothing."""
 SLAB = 8
@@ -28,9 +29,9 @@ class Place:
     columns: tuple[int, int]
 
     @property
-    def region(self) -> tuple[int | slice, ...]:
-        """Where it lies in the annotation's array."""
-        return (*self.index, slice(*self.rows), slice(*self.columns))
+    def region(self) -> Region:
+        """Where it lies in an array of the annotation's shape."""
+        return (*(slice(at, at + 1) for at in self.index), slice(*self.rows), slice(*self.columns))
 
 
 def visible_place(choice: ImageChoice, index: Index) -> Place:
@@ -40,7 +41,7 @@ def visible_place(choice: ImageChoice, index: Index) -> Place:
     if layer.multiscale:  # these are pixels of the level that is shown
         corners = corners * np.asarray(layer.downsample_factors)[layer.data_level, -2:]
     sizes = choice.annotation_shape[-2:]
-    rows, columns = (_widened(*corners[:, axis], size) for axis, size in enumerate(sizes))
+    rows, columns = (_widened(corners[0, axis], corners[1, axis], size) for axis, size in enumerate(sizes))
     return Place(index, rows, columns)
 
 
