@@ -35,8 +35,7 @@ def heard(qtbot):
 
 
 def count(n):
-    for i in range(n):
-        yield i
+    yield from range(n)
     return threading.current_thread()
 
 

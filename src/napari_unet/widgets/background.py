@@ -21,7 +21,8 @@ def start_in_thread(
     """Run a job in a thread of its own; it ends by itself, so what it returns always arrives."""
     job = _Job(_Worker(caught, work), shown, done, failed)
     _running.add(job)
-    QThreadPool.globalInstance().releaseThread()  # a long training must not make others wait for a free thread
+    # the pool has a thread for each core: without one more, a long training would make others wait
+    QThreadPool.globalInstance().releaseThread()
     job.worker.start()
 
 

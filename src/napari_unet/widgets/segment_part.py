@@ -1,0 +1,81 @@
+"""Segmenting: this slice, the whole stack, or the whole stack into a file."""
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QComboBox, QWidget
+
+from napari_unet.core.targets import Task
+from napari_unet.session.state import SessionState
+from napari_unet.widgets.asking import RESULT_FILES, path_to_save
+from napari_unet.widgets.button import Button
+from napari_unet.widgets.layouts import column, heading, row
+from napari_unet.widgets.wheel import leave_wheel
+
+if TYPE_CHECKING:
+    from napari_unet.session.session import Session
+
+KINDS: dict[Task, dict[str, str]] = {
+    "classes": {"labels": "classes", "probabilities": "probabilities"},
+    "objects": {"objects": "objects", "labels": "inside and border", "probabilities": "probabilities"},
+}
+"""For each task what a file can hold, the usual first: the core's word and the user's."""
+SLICE = "Segment the slice that you look at; the result is a layer of its own."
+STACK = (
+    "Segment every slice. It goes on in the background, the result layer fills as it goes, "
+    "and napari's activity dock (bottom right) tells how long it takes."
+)
+FILE = "Segment every slice and write the result to a file as well; it may be larger than the memory."
+KIND = "What the file holds: a value for each class, numbered objects, or how sure the network is of a class."
+CANCEL = "Stop segmenting; what is done so far stays in the layer."
+
+
+class SegmentPart(QWidget):
+    """Three ways to start segmenting and one to stop it."""
+
+    def __init__(self, session: "Session") -> None:
+        super().__init__()
+        self._session = session
+        self._task: Task | None = None
+        self._name = "segmentation"
+        self._slice = Button("This slice", "segment_slice", SLICE, session.segment_slice)
+        self._stack = Button("Whole stack", "segment_stack", STACK, lambda: session.segment_stack())
+        self._file = Button("Into a file …", "segment_file", FILE, self._on_file)
+        self._cancel = Button("Cancel", "cancel", CANCEL, session.cancel)
+        self._kind = QComboBox()
+        self._kind.setToolTip(KIND)
+        self._kind.setMinimumContentsLength(6)
+        self._kind.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        leave_wheel(self._kind)
+        column(
+            self,
+            heading("Segment"),
+            row(self._slice, self._stack, stretch=(1, 1)),
+            row(self._file, self._kind, self._cancel, stretch=(2, 2, 1)),
+        )
+
+    def show_state(self, state: SessionState) -> None:
+        """Follow the session."""
+        if state.task != self._task:
+            self._task = state.task
+            self._kind.clear()
+            for kind, words in KINDS[state.task].items():
+                self._kind.addItem(words, kind)
+        self._name = f"{state.choice.name} segmentation" if state.choice else "segmentation"
+        why_not = _cannot_segment(state)
+        self._slice.allow(why_not or ("" if state.plane is not None else "go to a slice, in 2D view"))
+        self._stack.allow(why_not)
+        self._file.allow(why_not)
+        self._cancel.allow("" if state.segmenting else "nothing is being segmented")
+
+    def _on_file(self) -> None:
+        path = path_to_save(self, "Segment into a file", f"{self._name}.ome.tif", RESULT_FILES)
+        if path is not None:
+            self._session.segment_stack(path, self._kind.currentData())
+
+
+def _cannot_segment(state: SessionState) -> str:
+    if state.choice is None:
+        return "open an image first"
+    if not state.has_model:
+        return "train or load a model first"
+    return "it is segmenting already" if state.segmenting else ""

@@ -1,0 +1,107 @@
+"""Keys of the annotation layer: those that napari leaves free, and digits for the classes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari.layers import Labels
+from qtpy.QtCore import QMargins
+from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
+
+from napari_unet.session.classes import class_of_key
+from napari_unet.widgets.layouts import Folded
+
+if TYPE_CHECKING:
+    from napari_unet.session.session import Session
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """A key, what it does, and how."""
+
+    key: str
+    words: str
+    press: "Callable[[Session], object]"
+
+
+def train_or_pause(session: "Session") -> None:
+    """Do what the buttons Train, Pause and Resume do, whichever can be pressed."""
+    state = session.state
+    if state.phase == "paused":
+        session.resume()
+    elif state.phase == "training":
+        session.pause()
+    elif state.phase in ("idle", "settled") and not state.can_train:
+        session.train()
+
+
+def toggle_weight_map(session: "Session") -> None:
+    """Show the weight map or hide it, where there is one."""
+    if session.state.task == "objects":
+        session.show_weight_map(not session.state.weight_map)
+
+
+SHORTCUTS = (
+    Shortcut("K", "mark the slice complete, or take it back", lambda session: session.toggle_complete()),
+    Shortcut("G", "take the prediction as annotation", lambda session: session.take_prediction()),
+    Shortcut("U", "train, pause, resume", train_or_pause),
+    Shortcut("H", "hide or show the prediction", lambda session: session.toggle_prediction()),
+    Shortcut("W", "show or hide the weight map", toggle_weight_map),
+)
+DIGITS = range(1, 10)
+DIGIT_WORDS = "choose the class; napari's own 1 to 7 rest here, its letters below and its toolbar remain"
+    "choose the class; napari's own 1 to 7 rest on this layer, its letters below and its toolbar remain"
+)
+NAPARI = (
+    ("P  E  F  L  Z", "brush, eraser, fill, pick, move"),
+    ("[  ]", "smaller, larger brush"),
+    ("M", "a new label: the next object"),
+    ("Ctrl+Z", "undo the last stroke"),
+)
+"""Keys of napari's own that help while painting."""
+
+
+def bind_shortcuts(layer: Labels, session: "Session") -> None:
+    """Bind the keys to this one layer; the digits only where they choose a class, not among objects."""
+    for shortcut in SHORTCUTS:
+        layer.bind_key(shortcut.key, _pressed(shortcut.press, session), overwrite=True)
+    for digit in DIGITS if session.state.task == "classes" else ():
+        layer.bind_key(str(digit), _pressed(_choose(digit), session), overwrite=True)
+
+
+def _pressed(press: "Callable[[Session], object]", session: "Session") -> Callable[[Labels], None]:
+    def on_key(_: Labels) -> None:
+        press(session)
+
+    return on_key
+
+
+def _choose(digit: int) -> "Callable[[Session], None]":
+    def choose(session: "Session") -> None:
+        style = class_of_key(session.state.classes, digit)
+        if style is not None:
+            session.select_class(style.value)
+
+    return choose
+
+
+class ShortcutsList(Folded):
+    """The keys, folded away."""
+
+    def __init__(self) -> None:
+        super().__init__("Keys", "shortcuts", _table())
+
+
+def _table() -> QWidget:
+    table = QWidget()
+    layout = QFormLayout(table)
+    layout.setContentsMargins(QMargins())
+    ours = [("1 … 9", DIGIT_WORDS), *((each.key, each.words) for each in SHORTCUTS)]
+    for key, words in (*ours, *NAPARI):
+        label = QLabel(words)
+        label.setWordWrap(True)
+        layout.addRow(f"<b>{key}</b>", label)
+    note = QLabel("They work while the annotation layer is selected and the mouse is over the image.")
+    note.setWordWrap(True)
+    layout.addRow(note)
+    return table
