@@ -75,3 +75,18 @@ def test_the_same_seed_draws_the_same_patches():
 def test_nothing_labelled_is_refused():
     with pytest.raises(ValueError, match="no pixel is labelled: annotate"):
         PatchSampler([np.full((4, 4), UNLABELLED, np.uint8)], 2, seeded())
+
+
+def test_pixels_that_another_sampler_knows_are_not_looked_for_again(monkeypatch):
+    looked = []
+    real = PatchSampler._pixels
+    monkeypatch.setattr(PatchSampler, "_pixels", lambda s, c, i: looked.append((id(c), i)) or real(s, c, i))
+    known, new = np.zeros((30, 30), np.uint8), np.ones((30, 30), np.uint8)
+    first = PatchSampler([known, new.copy()], 2, seeded())
+    looked.clear()
+    second = PatchSampler([new, known], 2, seeded(), first)
+    assert looked == [(id(new), 0), (id(new), 1)]
+    assert {second.draw((4, 4)).example for _ in range(50)} == {0, 1}
+    looked.clear()
+    PatchSampler([known], 1, seeded(), second)
+    assert not looked

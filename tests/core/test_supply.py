@@ -13,6 +13,7 @@ from napari_unet.core.examples import Dataset
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.supply import Supply, TrainConfig
 from napari_unet.core.targets import Example, annotated_classes
+from napari_unet.core.validation import Holdout
 
 CPU = torch.device("cpu")
 TINY = Architecture(width=2, depth=1)
@@ -95,3 +96,27 @@ def test_whatever_is_left_after_shrinking_can_be_trained_on(architecture, shape)
         assert torch.isfinite(network(torch.zeros(each))).all()
     assert "use a smaller --width or --depth" in words and f"({shapes[-1][0]}, " in words
     assert prod(shapes[-1]) < prod(shapes[0])
+
+
+def test_what_is_held_out_is_remembered_while_examples_change():
+    one = replace(example(), place=(0, 0, 0))
+    made, _ = supply(TINY, one)
+    held = len(made.validation)
+    grown = replace(example((256, 300)), place=(0, 0, 0))
+    grown.annotation[:, :256] = one.annotation
+    grown.annotation[:, 256:] = 0
+    said = made.follow((grown,), 5)
+    assert said == "blocks of the annotated area are held out" and len(made.validation) == held
+    assert torch.isfinite(made.draw().images).all()
+
+
+def test_a_supply_goes_on_with_what_an_earlier_training_has_held_out():
+    examples = tuple(replace(example(), place=(index, 0, 0)) for index in range(3))
+    holdout = Holdout()
+    model = supply(TINY, *examples)[0]._model
+    held = []
+    for seed in (0, 1):
+        made = Supply(model, TrainConfig(seed=seed), holdout)
+        made.follow(examples, 0)
+        held.append([piece.image.tobytes() + piece.classes.tobytes() for piece in made.validation])
+    assert held[0] == held[1]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_unet.core import supply, training
+from napari_unet.core import inference, supply, training
 from napari_unet.core.augment import Augmentation
 from napari_unet.core.examples import Dataset
 from napari_unet.core.inference import Predictor, predict
@@ -292,14 +292,14 @@ def test_short_memory_halves_the_batch_then_the_patch_and_goes_on(monkeypatch):
 def no_memory_to_predict(monkeypatch, from_call=0):
     """Let memory run out whenever something is predicted, from some call on."""
     calls = count()
-    real = training.predict
+    real = inference.predict
 
     def fail(*case):
         if next(calls) >= from_call:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(*case)
 
-    monkeypatch.setattr(training, "predict", fail)
+    monkeypatch.setattr(inference, "predict", fail)
 
 
 def test_memory_that_does_not_suffice_to_score_or_preview_ends_no_training(monkeypatch):
@@ -344,7 +344,7 @@ def test_other_errors_in_scoring_are_not_taken_for_short_memory(monkeypatch):
     def fail(*case):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(training, "predict", fail)
+    monkeypatch.setattr(inference, "predict", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         run([bright_discs()])
 

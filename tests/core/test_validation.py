@@ -1,13 +1,16 @@
 """Validation: what is held out is never trained on, and how the network does there."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter
 
+from napari_unet.core.blocks import GAP
 from napari_unet.core.targets import UNLABELLED, Target
-from napari_unet.core.validation import GAP, ValidationScore, score, split_validation
+from napari_unet.core.validation import Holdout, ValidationScore, score, split_validation
 
 
 def target(classes, source="here"):
@@ -157,3 +160,173 @@ def test_holding_out_nothing_is_not_blamed_on_the_annotation():
     classes[::2] = 1
     target = Target(np.zeros((1, 256, 256), np.float32), classes, np.zeros((256, 256), np.float32))
     assert split_validation([target], 0.0, seed=0).how == "nothing is held out: the score flatters"
+
+
+CANVAS = (260, 230)
+NUMBERS = np.arange(np.prod(CANVAS), dtype=np.float32).reshape(1, *CANVAS)
+
+
+def placed(canvas, box, frame=("here", 0)):
+    """A region of an annotated canvas, with its place; its image numbers the pixels of the canvas."""
+    region = tuple(slice(*part) for part in box)
+    classes = canvas[region].astype(np.uint8)
+    place = (frame[1], *(part.start for part in region))
+    image = NUMBERS[(slice(None), *region)]
+    return Target(image, classes, np.zeros(classes.shape, np.float32), frame[0], place)
+
+
+def around(canvas, margin):
+    """The annotated part of a canvas with a margin around it."""
+    places = np.nonzero(canvas != UNLABELLED)
+    return placed(canvas, [(max(0, p.min() - margin), p.max() + 1 + margin) for p in places])
+
+
+def strokes(rng, n, n_classes=2):
+    """A canvas with bars of every class in turn."""
+    canvas = np.full(CANVAS, UNLABELLED)
+    for index in range(n):
+        y, x = rng.integers(0, CANVAS)
+        canvas[y : y + rng.integers(2, 12), x : x + rng.integers(5, 70)] = index % n_classes
+    return canvas
+
+
+def labelled(targets):
+    """Where on the canvas something is labelled in one of the targets."""
+    found = np.zeros(CANVAS, bool)
+    for each in targets:
+        found.flat[each.image[0][each.classes != UNLABELLED].astype(int)] = True
+    return found
+
+
+def near(mask):
+    return maximum_filter(mask, 2 * GAP + 1, mode="constant")
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 999),
+    n=st.integers(2, 60),
+    cuts=st.lists(st.integers(1, 259), max_size=3),
+    overlap=st.integers(0, 40),
+)
+def test_no_pixel_within_the_gap_is_trained_on_whichever_region_of_the_plane_it_is_in(seed, n, cuts, overlap):
+    """Regions of one plane that touch or overlap, in three rounds of more strokes."""
+    rng = np.random.default_rng(seed)
+    holdout, canvas = Holdout(), np.full(CANVAS, UNLABELLED)
+    edges = [0, *sorted(set(cuts)), CANVAS[0]]
+    for _ in range(3):
+        new = strokes(rng, n)
+        canvas = np.where(canvas == UNLABELLED, new, canvas)
+        boxes = [((max(0, a - overlap), b), (0, CANVAS[1])) for a, b in pairwise(edges)]
+        targets = [placed(canvas, box) for box in boxes]
+        split = holdout.split(targets, 0.2, seed)
+        if "flatters" not in split.how:
+            assert not (near(labelled(split.validation)) & labelled(split.training)).any()
+            assert (labelled(split.validation) <= (canvas != UNLABELLED)).all()
+
+
+def grown_blocks(holdout):
+    """Where nothing is trained on as long as what is held out stays held out."""
+    covered = np.zeros(CANVAS, bool)
+    for block in holdout._held:
+        covered[tuple(slice(max(0, start), stop) for start, stop in block.grown)] = True
+    return covered
+
+
+@settings(max_examples=80)
+@given(seed=st.integers(0, 999), n=st.integers(4, 60), margin=st.integers(0, 64))
+def test_what_is_held_out_stays_so_while_the_annotation_grows(seed, n, margin):
+    """Unless that takes three quarters of a class from training; the region grows with its annotation."""
+    rng = np.random.default_rng(seed)
+    holdout, canvas = Holdout(), strokes(rng, n)
+    held = np.zeros(CANVAS, bool)
+    for _ in range(4):
+        trained = canvas[~grown_blocks(holdout)]
+        enough = all((trained == index).sum() >= (canvas == index).sum() / 4 for index in range(2))
+        split = holdout.split([around(canvas, margin)], 0.2, seed)
+        now = np.zeros(CANVAS, bool) if "flatters" in split.how else labelled(split.validation)
+        assert (held <= now).all() or not enough
+        assert set(canvas.flat) == set(split.training[0].classes.flat) | {UNLABELLED}
+        held, canvas = now, np.where(canvas == UNLABELLED, strokes(rng, n), canvas)
+
+
+def test_a_stroke_inside_a_held_out_block_is_held_out_too():
+    canvas = np.indices(CANVAS).sum(0) // 4 % 2
+    canvas[100:140] = UNLABELLED
+    holdout = Holdout()
+    first = labelled(holdout.split([placed(canvas, [(0, 260), (0, 230)])], 0.2, 0).validation)
+    inside = first.copy()
+    inside[100:140] = first[99] & first[140]
+    filled = np.where(inside & (canvas == UNLABELLED), 1, canvas)
+    again = labelled(holdout.split([placed(filled, [(0, 260), (0, 230)])], 0.2, 0).validation)
+    assert first.any() and (inside <= again).all()
+
+
+def test_a_class_that_is_painted_only_where_is_held_out_is_trained_on_all_the_same():
+    canvas = np.indices(CANVAS).sum(0) // 4 % 2
+    holdout = Holdout()
+    before = holdout.split([placed(canvas, [(0, 260), (0, 230)])], 0.2, 0)
+    y, x = np.argwhere(labelled(before.validation))[0]
+    canvas[y : y + 10, x : x + 10] = 2
+    after = holdout.split([placed(canvas, [(0, 260), (0, 230)])], 0.2, 0)
+    assert (after.training[0].classes == 2).any()
+
+
+def test_blocks_annotated_anew_are_held_out_before_those_that_were_trained_on():
+    """At first too little is annotated, so that everything is trained on."""
+    canvas = np.full(CANVAS, UNLABELLED)
+    canvas[5:9, 5:60], canvas[15:19, 5:60] = 0, 1
+    for seed in range(8):
+        holdout = Holdout()
+        first = holdout.split([placed(canvas, [(0, 64), (0, 64)])], 0.2, seed)
+        assert "flatters" in first.how
+        more = canvas.copy()
+        more[200:204, 160:200], more[210:214, 160:200] = 0, 1
+        split = holdout.split([placed(more, [(0, 260), (0, 230)])], 0.2, seed)
+        held = labelled(split.validation)
+        assert held[200:].any() and not held[:200].any()
+
+
+def test_regions_of_other_planes_and_images_are_told_apart():
+    canvas = np.indices(CANVAS).sum(0) // 4 % 2
+    targets = [placed(canvas, [(0, 128), (0, 128)], ("here", index)) for index in range(2)]
+    targets += [placed(canvas, [(0, 128), (0, 128)], ("there", 0))]
+    split = Holdout().split(targets, 0.2, 0)
+    whole = [np.count_nonzero(t.classes != UNLABELLED) for t in split.training]
+    assert min(whole) < max(whole) == 128 * 128
+
+
+def test_targets_in_which_nothing_changes_stay_the_same_objects():
+    """Whoever draws from them need not look at them again."""
+    canvas = np.indices(CANVAS).sum(0) // 4 % 2
+    targets = [placed(canvas, [(0, 260), (0, 230)], ("here", index)) for index in range(5)]
+    holdout = Holdout()
+    before = holdout.split(targets, 0.2, 0).training
+    targets[3] = placed(canvas, [(0, 260), (0, 230)], ("here", 3))
+    after = holdout.split(targets, 0.2, 0).training
+    assert [one is other for one, other in zip(before, after, strict=True)] == [True, True, True, False, True]
+
+
+def test_a_volume_keeps_what_is_held_out_when_more_planes_are_annotated():
+    numbers = np.arange(40 * 96 * 96, dtype=np.float32).reshape(1, 40, 96, 96)
+    canvas = np.full((40, 96, 96), UNLABELLED, np.uint8)
+    stripes_of_a_plane = np.indices((96, 96)).sum(0) // 4 % 2
+    holdout, held = Holdout(), set()
+    for planes in ([20], [20, 12], [20, 12, 30]):
+        canvas[planes] = stripes_of_a_plane
+        start, stop = max(0, min(planes) - 16), max(planes) + 10
+        image, classes = numbers[:, start:stop], canvas[start:stop]
+        volume = Target(image, classes, np.zeros(classes.shape, np.float32), "v", (0, start, 0, 0))
+        split = holdout.split([volume], 0.2, 0)
+        now = {int(n) for piece in split.validation for n in piece.image[0][piece.classes != UNLABELLED]}
+        assert held <= now and len(now) < (canvas != UNLABELLED).sum() / 2
+        held = now
+    assert held
+
+
+def test_nothing_stays_held_out_when_nothing_is_to_be_any_more():
+    canvas = np.indices(CANVAS).sum(0) // 4 % 2
+    targets = [placed(canvas, [(0, 260), (0, 230)])]
+    holdout = Holdout()
+    holdout.split(targets, 0.2, 0)
+    assert holdout.split(targets, 0.0, 0).training == tuple(targets)

@@ -42,6 +42,8 @@ class BatchSource:
     device : torch.device
     balanced : bool
         Whether rare classes weigh more; every class weighs 1 otherwise.
+    before : BatchSource, optional
+        One that knows some of these targets already.
     """
 
     def __init__(
@@ -53,10 +55,16 @@ class BatchSource:
         device: torch.device,
         *,
         balanced: bool = False,
+        before: "BatchSource | None" = None,
     ) -> None:
         self._targets = targets
         self._augmentation = augmentation
-        self._sampler = PatchSampler([t.classes for t in targets], n_classes, np.random.default_rng(seed))
+        self._sampler: PatchSampler = PatchSampler(
+            [target.classes for target in targets],
+            n_classes,
+            np.random.default_rng(seed),
+            None if before is None else before._sampler,
+        )
         self._generator = torch.Generator(device).manual_seed(seed)
         # indexed by class; the last entry is what UNLABELLED weighs
         weights = np.zeros(UNLABELLED + 1, np.float32)

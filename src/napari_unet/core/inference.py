@@ -226,6 +226,11 @@ def predict(
     return result
 
 
+def predict_region(predictor: Predictor, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Predict a small region quickly: with one stride of mirrored border instead of the exact halo."""
+    return predict(predictor, image, predictor.grid(image.shape[1:], predictor.network.stride))
+
+
 def read_mirrored(
     read: Callable[[Region], NDArray[Any]], region: Region, shape: Sequence[int]
 ) -> NDArray[Any]:

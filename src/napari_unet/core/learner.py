@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from napari_unet.core.batches import Batch
 from napari_unet.core.losses import Loss
 from napari_unet.core.networks import Network
+from napari_unet.core.validation import Holdout
 
 EMA_DECAY = 0.98
 CLIP_NORM = 5.0
@@ -34,6 +35,8 @@ class Learner:
         What is used: the running average of its weights.
     steps : int
         Those that changed the weights, in all trainings together.
+    holdout : Holdout
+        What it is scored on and has not been trained on.
     """
 
     def __init__(self, network: Network, loss: Loss, precision: torch.dtype) -> None:
@@ -45,6 +48,7 @@ class Learner:
             network.parameters(), weight_decay=1e-4, fused=_has_fused(network)
         )
         self.steps = 0
+        self.holdout = Holdout()
         self._good = self.snapshot()
 
     def go_on(self, loss: Loss, precision: torch.dtype) -> None:

@@ -27,6 +27,8 @@ class PatchSampler:
         Class index of each pixel of each example; values of ``n_classes`` and above are unlabelled.
     n_classes : int
     rng : numpy.random.Generator
+    before : PatchSampler, optional
+        One that knows the labelled pixels of some of these maps already.
 
     Raises
     ------
@@ -44,13 +46,21 @@ class PatchSampler:
     """
 
     def __init__(
-        self, class_maps: Sequence[NDArray[np.uint8]], n_classes: int, rng: np.random.Generator
+        self,
+        class_maps: Sequence[NDArray[np.uint8]],
+        n_classes: int,
+        rng: np.random.Generator,
+        before: "PatchSampler | None" = None,
     ) -> None:
         self._rng = rng
+        self._class_maps = class_maps  # the ids in the keys of what is known are theirs
+        self._known: dict[tuple[int, int], NDArray[np.intp]] = {} if before is None else before._known
         self._shapes = [classes.shape for classes in class_maps]
         # places[class] = [(example, (n, ndim) pixels)], classes without pixels left out
-        places = [self._places(class_maps, index) for index in range(n_classes)]
+        places = [self._places(index) for index in range(n_classes)]
         self._places_of_class = [found for found in places if found]
+        ids = {id(classes) for classes in class_maps}
+        self._known = {key: pixels for key, pixels in self._known.items() if key[0] in ids}
         if not self._places_of_class:
             raise ValueError("no pixel is labelled: annotate at least one place")
 
@@ -71,14 +81,19 @@ class PatchSampler:
             start.append((extent - size) // 2 if size >= extent else min(max(first, 0), extent - size))
         return tuple(start)
 
-    def _places(
-        self, class_maps: Sequence[NDArray[np.uint8]], index: int
-    ) -> list[tuple[int, NDArray[np.intp]]]:
+    def _places(self, index: int) -> list[tuple[int, NDArray[np.intp]]]:
         found = []
-        for example, classes in enumerate(class_maps):
-            flat = np.flatnonzero(classes == index)
-            if len(flat) > MAX_PLACES:
-                flat = np.sort(self._rng.choice(flat, MAX_PLACES, replace=False))
-            if len(flat):
-                found.append((example, np.stack(np.unravel_index(flat, classes.shape), axis=1)))
+        for example, classes in enumerate(self._class_maps):
+            key = id(classes), index
+            if key not in self._known:
+                self._known[key] = self._pixels(classes, index)
+            if len(self._known[key]):
+                found.append((example, self._known[key]))
         return found
+
+    def _pixels(self, classes: NDArray[np.uint8], index: int) -> NDArray[np.intp]:
+        """Pixels of a class (n, ndim), by chance where there are many."""
+        flat = np.flatnonzero(classes == index)
+        if len(flat) > MAX_PLACES:
+            flat = np.sort(self._rng.choice(flat, MAX_PLACES, replace=False))
+        return np.stack(np.unravel_index(flat, classes.shape), axis=1)

@@ -10,7 +10,7 @@ from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import pools_for_spacing
 from napari_unet.core.targets import Example, Target, TargetOptions, make_target
-from napari_unet.core.validation import split_validation
+from napari_unet.core.validation import Holdout
 
 DEFAULT_BATCH = {2: 16, 3: 4}
 DEFAULT_PATCH = {2: 128, 3: 48}
@@ -83,15 +83,19 @@ class Supply:
     model : Model
         Decides on task, classes and patch shape.
     config : TrainConfig
+    holdout : Holdout, optional
+        What is held out already, from an earlier training of the network.
     """
 
-    def __init__(self, model: Model, config: TrainConfig) -> None:
+    def __init__(self, model: Model, config: TrainConfig, holdout: Holdout | None = None) -> None:
         self._model, self._config = model, config
         self._device = next(model.network.parameters()).device
         self._options = TargetOptions(model.task, model.classes, config.w0, config.sigma)
         self._targets: dict[int, tuple[Example, Target]] = {}  # by the example's id
         self._batch_size = config.batch_size or DEFAULT_BATCH[model.network.config.ndim]
         self._patch_size = config.patch_size or DEFAULT_PATCH[model.network.config.ndim]
+        self._holdout = holdout or Holdout()
+        self._source: BatchSource | None = None
         self.validation: tuple[Target, ...] = ()
 
     def follow(self, examples: Sequence[Example], seed: int) -> str:
@@ -99,7 +103,7 @@ class Supply:
         known = self._targets
         self._targets = {id(e): known.get(id(e)) or (e, make_target(e, self._options)) for e in examples}
         targets = [target for _, target in self._targets.values()]
-        split = split_validation(targets, self._config.validation, self._config.seed)
+        split = self._holdout.split(targets, self._config.validation, self._config.seed)
         self.validation = split.validation
         self._source = BatchSource(
             split.training,
@@ -108,6 +112,7 @@ class Supply:
             self._config.seed + seed,
             self._device,
             balanced=self._config.loss == "weighted-ce",
+            before=self._source,
         )
         self._patch_shape = self._fitting_patch()
         return split.how
@@ -120,7 +125,8 @@ class Supply:
         return replace(MANY_IMAGES if n_sources > 1 else ONE_STACK, rigid=rigid)
 
     def draw(self) -> Batch:
-        """Draw the next batch."""
+        """Draw the next batch of the examples that are followed."""
+        assert self._source is not None
         return self._source.draw(self._batch_size, self._patch_shape, self._model.network.margin)
 
     def shrink(self) -> str:

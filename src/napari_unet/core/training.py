@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unet.core.devices import choose_precision, repeatable, unless_memory_is_short
-from napari_unet.core.inference import Predictor, predict
+from napari_unet.core.inference import Predictor, predict_region
 from napari_unet.core.learner import Learner, Snapshot
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import JSON, Model
@@ -135,7 +135,7 @@ class _Run:
         self._steps_before = self._learner.steps
         torch.manual_seed(config.seed + self._steps_before)  # dropout draws from torch's own generator
         self._schedule = Schedule(60 * config.minutes if config.minutes else config.steps)
-        self._supply = Supply(model, config)
+        self._supply = Supply(model, config, self._learner.holdout)
         self._examples: tuple[Example, ...] | None = None
         self._learning_rate = config.learning_rate or LEARNING_RATES[network.config.norm]
         self._steps, self._seconds, self._halvings = 0, 0.0, 0
@@ -237,7 +237,7 @@ class _Run:
 
     def _predict_view(self, view: View) -> NDArray[np.float32]:
         with self._working():
-            return _predict_region(Predictor(self._learner.average), view.image)
+            return predict_region(Predictor(self._learner.average), view.image)
 
     def hand_over(self) -> Iterator[TrainUpdate]:
         """Give a copy of the model to whoever asks for it."""
@@ -313,16 +313,11 @@ class _Run:
 
     def _score(self) -> ValidationScore:
         with self._working():
-            predict_region = partial(_predict_region, Predictor(self._learner.average))
-            return score(self._supply.validation, predict_region, len(self._model.classes))
+            predict = partial(predict_region, Predictor(self._learner.average))
+            return score(self._supply.validation, predict, len(self._model.classes))
 
     def _score_pause(self, cost: float) -> float:
         """Return the steps, or seconds, until the next score."""
         if self._config.steps:
             return max(1, self._config.steps // N_SCORES)
         return max(1.0, cost / VALIDATION_SHARE)
-
-
-def _predict_region(predictor: Predictor, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Predict a small region quickly: with one stride of mirrored border instead of the exact halo."""
-    return predict(predictor, image, predictor.grid(image.shape[1:], predictor.network.stride))

@@ -1,22 +1,18 @@
 """What is held out of training, and how well the network does there."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_unet.core.blocks import BLOCKS, Block, Box, Cell, Ground, Parting
 from napari_unet.core.targets import UNLABELLED, Target
 
 ENOUGH = 8
 """So many images, or slices, are enough to hold some of them out whole."""
-BLOCKS = (128, 64, 32)
-"""Sides of held-out blocks, pixels; the largest with which every class can be scored."""
 CONTEXT = 32
 """Pixels around a held-out block that the network sees when it is scored."""
-GAP = 16
-"""Pixels around a held-out block that training does not see."""
-
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -68,26 +64,102 @@ def split_validation(targets: Sequence[Target], fraction: float, seed: int) -> S
     >>> split_validation([target], 0.2, seed=0).how
     'blocks of the annotated area are held out'
     """
-    if not fraction:
-        return Split(tuple(targets), tuple(targets), "nothing is held out: the score flatters")
-    rng = np.random.default_rng(seed)
-    sources = sorted({target.source for target in targets})
-    for groups, word in ((sources, "images"), ([*range(len(targets))], "slices")):
-        if len(groups) >= ENOUGH:
-            chosen = {
-                groups[i] for i in rng.permutation(len(groups))[: max(1, round(fraction * len(groups)))]
-            }
-            held = [(target.source if word == "images" else i) in chosen for i, target in enumerate(targets)]
-            split = _split_whole(targets, held, word)
+    return Holdout().split(targets, fraction, seed)
+
+
+class Holdout:
+    """What is held out of training, remembered while the annotation grows.
+
+    Of targets that have a place, a block that was held out stays held out, blocks that are annotated anew
+    come next, and those that were trained on come last. A block goes back into training only where a class
+    would otherwise keep less than a quarter of its pixels there.
+    """
+
+    def __init__(self) -> None:
+        self._held: tuple[Block, ...] = ()
+        self._trained: set[Cell] = set()
+        self._grounds: dict[int, Ground] = {}  # by the target's id
+        self._masked: dict[int, tuple[tuple[Box, ...], Target]] = {}  # by the same
+
+    def split(self, targets: Sequence[Target], fraction: float, seed: int) -> Split:
+        """Part the targets as `split_validation` does, and as they were parted before."""
+        if not fraction:
+            self._held = ()
+            return self._everything(targets, "nothing is held out: the score flatters")
+        rng = np.random.default_rng(seed)
+        if not any(target.place for target in targets):
+            split = _split_whole(targets, fraction, rng)
             if split is not None:
                 return split
-    for side in BLOCKS:
-        split = _split_blocks(targets, fraction, side, rng)
-        if split is not None:
-            return split
-    return Split(
-        tuple(targets), tuple(targets), "too little is annotated to hold some out: the score flatters"
-    )
+        grounds = self._know(targets)
+        kept = Parting(grounds)
+        kept.keep(self._held)
+        self._held = tuple(kept.held)
+        for side in BLOCKS:
+            parting = self._part(grounds, side, fraction, rng)
+            if parting.is_complete:
+                return self._parted(grounds, parting, "blocks of the annotated area are held out")
+        if kept.has_begun:
+            how = "blocks of the annotated area are held out; a class with little annotation is not scored"
+            return self._parted(grounds, kept, how)
+        return self._everything(targets, "too little is annotated to hold some out: the score flatters")
+
+    def _know(self, targets: Sequence[Target]) -> list[Ground]:
+        """Count the labelled pixels of targets that are new."""
+        known = self._grounds
+        self._grounds = {id(target): known.get(id(target)) or Ground(target) for target in targets}
+        self._masked = {key: self._masked[key] for key in self._grounds if key in self._masked}
+        return list(self._grounds.values())
+
+    def _part(
+        self, grounds: Sequence[Ground], side: int, fraction: float, rng: np.random.Generator
+    ) -> Parting:
+        """Hold out blocks by chance, among those alike in what they were before."""
+        blocks = list(dict.fromkeys(block for ground in grounds for block in ground.blocks(side)))
+        order = [blocks[index] for index in rng.permutation(len(blocks))]
+        order.sort(key=lambda block: not self._trained.isdisjoint(block.cells()))
+        parting = Parting(grounds)
+        parting.keep(self._held)
+        parting.choose(order, fraction)
+        return parting
+
+    def _parted(self, grounds: Sequence[Ground], parting: Parting, how: str) -> Split:
+        self._held = tuple(block for block in parting.held if not isinstance(block.frame, Target))
+        training = [
+            self._masked_target(ground, left, parting.held)
+            for ground, left in zip(grounds, parting.left, strict=True)
+        ]
+        validation = [
+            _piece(ground, block)
+            for block in parting.held
+            for ground in grounds
+            if ground.meets(block.frame, block.box) and ground.counts[ground.pieces(block.box)].any()
+        ]
+        return Split(tuple(training), tuple(validation), how)
+
+    def _everything(self, targets: Sequence[Target], how: str) -> Split:
+        """Train on all there is and score on the same."""
+        if any(target.place for target in targets):
+            for ground in self._know(targets):
+                self._masked_target(ground, ground.counts, ())
+        return Split(tuple(targets), tuple(targets), how)
+
+    def _masked_target(self, ground: Ground, left: NDArray[np.int64], held: Sequence[Block]) -> Target:
+        """Return the target without what is held out, the same one as before where that is unchanged."""
+        boxes = tuple(block.grown for block in held if ground.meets(block.frame, block.grown))
+        before, masked = self._masked.get(id(ground.target), (None, ground.target))
+        if boxes == before:
+            return masked
+        if ground.is_placed:
+            self._trained.update(ground.cells(left))
+        masked = ground.target
+        if boxes:
+            classes = masked.classes.copy()
+            for box in boxes:
+                classes[ground.region(box)] = UNLABELLED
+            masked = replace(masked, classes=classes)
+        self._masked[id(ground.target)] = boxes, masked
+        return masked
 
 
 def score(targets: Sequence[Target], predict: Predict, n_classes: int) -> ValidationScore:
@@ -118,66 +190,33 @@ def score(targets: Sequence[Target], predict: Predict, n_classes: int) -> Valida
     return ValidationScore(dice, iou, float(hits.sum() / max(1, confusion.sum())))
 
 
-def _split_whole(targets: Sequence[Target], held: Sequence[bool], word: str) -> Split | None:
-    training = [target for target, out in zip(targets, held, strict=True) if not out]
-    validation = [target for target, out in zip(targets, held, strict=True) if out]
-    if not _classes(training) >= _classes(validation):
-        return None
-    return Split(
-        tuple(training), tuple(validation), f"{len(validation)} of {len(targets)} {word} are held out"
-    )
-
-
-def _split_blocks(
-    targets: Sequence[Target], fraction: float, side: int, rng: np.random.Generator
-) -> Split | None:
-    """Hold out blocks by chance, while every class keeps most of its pixels in training."""
-    counts = np.sum([_counts(target.classes) for target in targets], axis=0)
-    left, wanted = counts.copy(), fraction * counts
-    maps = [target.classes.copy() for target in targets]
-    held: list[Target] = []
-    blocks = [(i, block) for i, target in enumerate(targets) for block in _blocks(target.classes.shape, side)]
-    taken = np.zeros_like(counts)
-    for index in rng.permutation(len(blocks)):
-        i, block = blocks[index]
-        inside = _counts(targets[i].classes[block])
-        lost = _counts(maps[i][_grown(block, GAP)])
-        short = (inside > 0) & (taken < wanted)
-        if not short.any() or (left - lost < counts / 2).any():
+def _split_whole(targets: Sequence[Target], fraction: float, rng: np.random.Generator) -> Split | None:
+    """Hold out whole images or slices by chance; None where they are few, or a class would be missing."""
+    sources = sorted({target.source for target in targets})
+    for groups, word in ((sources, "images"), ([*range(len(targets))], "slices")):
+        if len(groups) < ENOUGH:
             continue
-        held.append(_piece(targets[i], block))
-        maps[i][_grown(block, GAP)] = UNLABELLED
-        taken, left = taken + inside, left - lost
-    if not ((taken > 0) == (counts > 0)).all():
-        return None
-    training = tuple(replace(target, classes=classes) for target, classes in zip(targets, maps, strict=True))
-    return Split(training, tuple(held), "blocks of the annotated area are held out")
+        chosen = {groups[i] for i in rng.permutation(len(groups))[: max(1, round(fraction * len(groups)))]}
+        held = [(target.source if word == "images" else i) in chosen for i, target in enumerate(targets)]
+        training = tuple(target for target, out in zip(targets, held, strict=True) if not out)
+        validation = tuple(target for target, out in zip(targets, held, strict=True) if out)
+        if _classes(training) >= _classes(validation):
+            return Split(training, validation, f"{len(validation)} of {len(targets)} {word} are held out")
+    return None
 
 
-def _piece(target: Target, block: tuple[slice, ...]) -> Target:
+def _piece(ground: Ground, block: Block) -> Target:
     """Cut a block with the context around it, in which nothing is labelled."""
-    around = _grown(block, CONTEXT)
-    classes = np.full_like(target.classes, UNLABELLED)
-    classes[block] = target.classes[block]
-    return Target(
-        target.image[(slice(None), *around)], classes[around], target.separation[around], target.source
+    target, inside = ground.target, ground.region(block.box)
+    around = tuple(slice(max(0, part.start - CONTEXT), part.stop + CONTEXT) for part in inside)
+    classes = np.full_like(target.classes[around], UNLABELLED)
+    shifted = tuple(
+        slice(part.start - wide.start, part.stop - wide.start)
+        for part, wide in zip(inside, around, strict=True)
     )
-
-
-def _blocks(shape: Sequence[int], side: int) -> Iterator[tuple[slice, ...]]:
-    counts = [max(1, round(size / side)) for size in shape]
-    for place in np.ndindex(*counts):
-        yield tuple(
-            slice(p * size // n, (p + 1) * size // n) for p, n, size in zip(place, counts, shape, strict=True)
-        )
-
-
-def _grown(block: tuple[slice, ...], by: int) -> tuple[slice, ...]:
-    return tuple(slice(max(0, part.start - by), part.stop + by) for part in block)
-
-
-def _counts(classes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    return np.bincount(classes.ravel(), minlength=UNLABELLED)[:UNLABELLED]
+    classes[shifted] = target.classes[inside]
+    image = target.image[(slice(None), *around)]
+    return Target(image, classes, target.separation[around], target.source)
 
 
 def _classes(targets: Sequence[Target]) -> set[int]:
