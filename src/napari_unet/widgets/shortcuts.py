@@ -50,8 +50,6 @@ SHORTCUTS = (
 )
 DIGITS = range(1, 10)
 DIGIT_WORDS = "choose the class; napari's own 1 to 7 rest here, its letters below and its toolbar remain"
-    "choose the class; napari's own 1 to 7 rest on this layer, its letters below and its toolbar remain"
-)
 NAPARI = (
     ("P  E  F  L  Z", "brush, eraser, fill, pick, move"),
     ("[  ]", "smaller, larger brush"),
