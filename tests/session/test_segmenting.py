@@ -1,0 +1,379 @@
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from napari.components import ViewerModel
+
+from napari_unet.core.examples import image_intensity
+from napari_unet.core.io import open_image
+from napari_unet.core.modelfile import Model
+from napari_unet.core.networks.unet import UNet, UNetConfig
+from napari_unet.core.results import ArraySink
+from napari_unet.core.stacks import SegmentConfig, result_layout, segment_into
+from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
+from napari_unet.session.classes import DEFAULT_CLASSES, prediction_colormap
+from napari_unet.session.images import ImageChoice, open_layers
+from napari_unet.session.jobs import caught, run_now
+from napari_unet.session.segmenting import Segmenting
+from napari_unet.session.sinks import as_result
+
+CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 2, "nucleus"), ClassLabel(3, 3, "dirt"))
+COLOURS = prediction_colormap(DEFAULT_CLASSES)
+
+
+def model(ndim=2, channels=1, task="classes"):
+    torch.manual_seed(2)
+    classes = CLASSES if task == "classes" else OBJECT_CLASSES
+    config = UNetConfig(ndim=ndim, in_channels=channels, n_classes=len(classes), width=4, depth=2)
+    axes = "ZYX"[-ndim:]
+    names = ("",) * channels
+    return Model(
+        UNet(config), "unet", task, classes, axes, (1.0,) * ndim, "pixel", names, "percentile", {}, "0"
+    )
+
+
+def pixels(shape, seed=0):
+    """Noise with structure, so that every class is predicted somewhere."""
+    noise = np.random.default_rng(seed).normal(size=shape).cumsum(-1).cumsum(-2)
+    return (noise * 50).astype(np.float32)
+
+
+class Steps:
+    """A start that does one step of a job when told."""
+
+    def __call__(self, work, shown, done, failed):
+        self.work, self.shown, self.done, self.failed = caught(work), shown, done, failed
+
+    def step(self):
+        try:
+            self.shown(next(self.work))
+        except StopIteration as end:
+            self.failed(end.value) if hasattr(end.value, "sentence") else self.done(end.value)
+            return False
+        return True
+
+    def finish(self):
+        while self.step():
+            pass
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def failures():
+    return []
+
+
+@pytest.fixture
+def segmenting(viewer, failures):
+    return Segmenting(viewer, run_now, failures.append)
+
+
+@pytest.fixture
+def steps():
+    return Steps()
+
+
+@pytest.fixture
+def stepping(viewer, steps, failures):
+    return Segmenting(viewer, steps, failures.append)
+
+
+def result_of(viewer, word="segmentation"):
+    (layer,) = [layer for layer in viewer.layers if word in layer.name]
+    return layer
+
+
+def expected(model, choice, **config):
+    """What the core says about the image, with the result's axes."""
+    image, config = open_layers(choice), SegmentConfig(**config)
+    layout = result_layout(model, image, config)
+    sink = ArraySink(np.zeros(layout.shape, layout.dtype))
+    for _ in segment_into(model, image, sink, config):
+        pass
+    return sink.array, layout.axes
+
+
+def image_2d(viewer):
+    return ImageChoice((viewer.add_image(pixels((50, 60)), name="cells"),), "YX")
+
+
+def volume(viewer, n_planes=6, **where):
+    layer = viewer.add_image(pixels((n_planes, 40, 44)), name="cells", **where)
+    return ImageChoice((layer,), "ZYX")
+
+
+def placed_volume(viewer):
+    return volume(viewer, scale=(3, 0.5, 0.5), translate=(7, -2, 4), units=("um", "um", "um"))
+
+
+def five_axes(viewer):
+    return ImageChoice((viewer.add_image(pixels((2, 2, 3, 40, 44)), scale=(1, 1, 4, 1, 1)),), "TCZYX")
+
+
+def odd_order(viewer):
+    return ImageChoice((viewer.add_image(pixels((3, 2, 2, 40, 44))),), "ZTCYX")
+
+
+def one_of_two_channels(viewer):
+    return ImageChoice((viewer.add_image(pixels((2, 3, 40, 44))),), "CZYX", channels=(1,))
+
+
+def colours(viewer):
+    values = np.abs(pixels((3, 40, 44, 3))).astype(np.uint8)
+    return ImageChoice((viewer.add_image(values, rgb=True),), "ZYXC")
+
+
+def two_layers(viewer):
+    return ImageChoice(tuple(viewer.add_image(pixels((3, 40, 44), seed)) for seed in (0, 1)), "ZYX")
+
+
+def multiscale(viewer):
+    whole = pixels((3, 64, 72))
+    return ImageChoice((viewer.add_image([whole, whole[:, ::2, ::2]], multiscale=True),), "ZYX")
+
+
+IMAGES = {
+    image_2d: 1,
+    volume: 1,
+    placed_volume: 1,
+    five_axes: 2,
+    odd_order: 2,
+    one_of_two_channels: 1,
+    colours: 3,
+    two_layers: 2,
+    multiscale: 1,
+}
+
+
+@pytest.mark.parametrize(("make", "channels"), IMAGES.items())
+def test_a_stack_gets_what_the_core_says_where_the_image_is(viewer, segmenting, failures, make, channels):
+    choice, trained = make(viewer), model(channels=channels)
+    segmenting.segment_stack(trained, choice, None, COLOURS)
+    assert not failures
+    layer, image = result_of(viewer), choice.layers[0]
+    labels, axes = expected(trained, choice)
+    found = as_result(layer.data, choice.plane_axes.replace("C", "c") + "YX", axes)
+    np.testing.assert_array_equal(found, labels)
+    assert len(np.unique(labels)) > 1 and layer.data.dtype == np.uint8
+    own = [axis != "C" for axis in choice.plane_axes + "YX"]  # one position stands for all channels
+    np.testing.assert_allclose(layer.extent.world[:, own], image.extent.world[:, own])
+    assert layer.units == image.units and viewer.dims.ndim == image.ndim
+
+
+@pytest.mark.parametrize(("make", "channels"), IMAGES.items())
+def test_a_plane_gets_what_the_stack_gets_there(viewer, segmenting, failures, make, channels):
+    choice, trained = make(viewer), model(channels=channels)
+    index = tuple(size - 1 for size in choice.plane_shape)
+    segmenting.segment_plane(trained, choice, index, image_intensity(open_layers(choice)), COLOURS)
+    assert not failures
+    found = result_of(viewer).data.copy()
+    segmenting.segment_stack(trained, choice, None, COLOURS)
+    whole = result_of(viewer).data
+    np.testing.assert_array_equal(found[index], whole[index])
+    found[index] = 0
+    assert not found.any()
+
+
+@pytest.mark.parametrize("z", [0, 9, 23])
+def test_a_3d_model_sees_enough_planes_around_one(viewer, segmenting, failures, z):
+    choice, trained = volume(viewer, 24), model(ndim=3)
+    assert trained.network.context[0] < 24
+    segmenting.segment_plane(trained, choice, (z,), None, COLOURS)
+    found = result_of(viewer).data.copy()
+    assert not failures and found[z].any()
+    np.testing.assert_array_equal(found[z], expected(trained, choice, halo="exact")[0][z])
+    found[z] = 0
+    assert not found.any()
+
+
+def test_the_intensities_of_a_plane_are_those_of_the_image(viewer, segmenting):
+    values = pixels((3, 40, 44))
+    values[2] *= 20
+    choice = ImageChoice((viewer.add_image(values, name="cells"),), "ZYX")
+    segmenting.segment_plane(model(), choice, (0,), None, COLOURS)
+    found = result_of(viewer).data[0].copy()
+    np.testing.assert_array_equal(found, expected(model(), choice)[0][0])
+
+
+def test_objects_have_numbers_of_their_own_on_every_plane(viewer, segmenting, failures):
+    choice, trained = volume(viewer), model(task="objects")
+    for z in (1, 4):
+        segmenting.segment_plane(trained, choice, (z,), None, None)
+    data = result_of(viewer).data
+    one, two = set(np.unique(data[1])) - {0}, set(np.unique(data[4])) - {0}
+    assert not failures and one and two and not one & two
+    segmenting.segment_stack(trained, choice, None, None)
+    data = result_of(viewer).data
+    np.testing.assert_array_equal(data, expected(trained, choice)[0])
+    highest = data.max()
+    segmenting.segment_plane(trained, choice, (2,), None, None)
+    again = result_of(viewer).data[2]
+    assert again[again > 0].min() > highest
+
+
+def test_probabilities_come_as_an_image_with_an_axis_for_the_classes(viewer, segmenting, failures):
+    choice, trained = five_axes(viewer), model(channels=2)
+    segmenting.segment_stack(trained, choice, None, COLOURS, kind="probabilities")
+    assert not failures
+    layer = result_of(viewer, "probabilities")
+    scores, axes = expected(trained, choice, kind="probabilities")
+    assert axes == "TCZYX" and layer.data.shape == (3, 2, 1, 3, 40, 44)
+    np.testing.assert_array_equal(as_result(layer.data, "CTcZYX", axes), scores)
+
+
+def test_a_file_holds_what_the_layer_holds(viewer, segmenting, failures, tmp_path):
+    choice, said = placed_volume(viewer), []
+    segmenting.said.connect(said.append)
+    segmenting.segment_stack(model(), choice, None, COLOURS, path=tmp_path / "labels.ome.tif")
+    saved = open_image(tmp_path / "labels.ome.tif")
+    np.testing.assert_array_equal(saved.read()[0], result_of(viewer).data)
+    assert saved.spacing == (3.0, 0.5, 0.5) and saved.unit == "µm"
+    assert not failures and said == ["cells is segmented and saved as labels.ome.tif"]
+
+
+def test_the_layer_fills_in_plane_by_plane(viewer, stepping, steps):
+    choice = volume(viewer)
+    viewer.dims.set_point(0, 2)
+    stepping.segment_stack(model(), choice, None, COLOURS)
+    layer = result_of(viewer)
+    drawn = []
+    layer.events.set_data.connect(lambda: drawn.append(1))
+    steps.step(), steps.step()
+    assert layer.data[:2].any((1, 2)).all() and not layer.data[2:].any() and not drawn
+    steps.step()
+    assert layer.data[2].any() and drawn
+
+
+def test_cancelling_keeps_what_is_done_and_leaves_no_file(viewer, stepping, steps, failures, tmp_path):
+    said, choice = [], volume(viewer)
+    stepping.said.connect(said.append)
+    stepping.segment_stack(model(), choice, None, COLOURS, path=tmp_path / "labels.tif")
+    steps.step()
+    assert stepping.busy and list(tmp_path.iterdir())
+    stepping.cancel()
+    steps.finish()
+    data = result_of(viewer).data
+    assert data[0].any() and not data[2:].any()
+    assert not stepping.busy and not list(tmp_path.iterdir()) and not failures
+    assert said == [
+        "segmenting cells was cancelled: what is done stays in the layer, labels.tif was not written"
+    ]
+
+
+def test_the_bar_in_the_activity_dock_cancels(viewer, stepping, steps):
+    stepping.segment_stack(model(), volume(viewer), None, COLOURS)
+    steps.step()
+    stepping._progress._bar.cancel()
+    steps.finish()
+    assert not stepping.busy and not result_of(viewer).data[2:].any()
+
+
+def test_a_job_that_is_thrown_away_leaves_no_file(viewer, stepping, steps, tmp_path):
+    stepping.segment_stack(model(), volume(viewer), None, COLOURS, path=tmp_path / "labels.ome.zarr")
+    steps.step()
+    steps.work.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_segmentation_is_refused_while_one_runs(viewer, stepping, steps, failures):
+    choice = volume(viewer)
+    stepping.segment_stack(model(), choice, None, COLOURS)
+    steps.step()
+    stepping.segment_plane(model(), choice, (0,), None, COLOURS)
+    assert "running" in failures[0].sentence and stepping.busy
+    steps.finish()
+    assert result_of(viewer).data.any((1, 2)).all() and not stepping.busy
+
+
+def test_layers_may_be_deleted_while_it_runs(viewer, stepping, steps, failures):
+    choice = volume(viewer)
+    stepping.segment_stack(model(), choice, None, COLOURS)
+    steps.step()
+    viewer.layers.remove(choice.layers[0])
+    steps.step()
+    viewer.layers.remove(result_of(viewer))
+    steps.finish()
+    assert not failures and not stepping.busy and not viewer.layers
+
+
+def test_results_of_the_same_kind_share_a_layer(viewer, segmenting):
+    choice = volume(viewer)
+    segmenting.segment_plane(model(), choice, (0,), None, COLOURS)
+    first = result_of(viewer)
+    segmenting.segment_plane(model(), choice, (1,), None, COLOURS)
+    segmenting.segment_stack(model(), replace(choice), None, COLOURS)
+    assert result_of(viewer) is first
+    segmenting.segment_stack(model(task="objects"), choice, None, COLOURS)
+    assert [layer.name for layer in viewer.layers].count("cells segmentation [1]") == 1
+
+
+def test_a_renamed_result_is_kept(viewer, segmenting):
+    choice = volume(viewer)
+    segmenting.segment_stack(model(), choice, None, COLOURS)
+    kept = result_of(viewer)
+    kept.name, before = "first try", kept.data
+    segmenting.segment_stack(model(), choice, None, COLOURS)
+    assert kept.data is before and result_of(viewer) is not kept
+
+
+def test_a_deleted_result_is_made_anew(viewer, segmenting):
+    choice = volume(viewer)
+    segmenting.segment_stack(model(), choice, None, COLOURS)
+    viewer.layers.remove(result_of(viewer))
+    segmenting.segment_plane(model(), choice, (1,), None, COLOURS)
+    assert result_of(viewer).data[1].any()
+
+
+def test_the_brush_stays_where_it_was(viewer, segmenting):
+    choice = volume(viewer)
+    annotation = viewer.add_labels(np.zeros((6, 40, 44), np.uint8), name="annotation")
+    annotation.mode = "paint"
+    segmenting.segment_stack(model(), choice, None, COLOURS)
+    assert viewer.layers.selection.active is annotation and annotation.mode == "paint"
+    assert list(viewer.layers).index(result_of(viewer)) == 1
+
+
+def test_what_does_not_fit_is_said_and_nothing_is_added(viewer, segmenting, failures, tmp_path):
+    (tmp_path / "old.tif").write_bytes(b"mine")
+    choice, flat = volume(viewer), image_2d(viewer)
+    segmenting.segment_stack(model(channels=2), choice, None, COLOURS)
+    segmenting.segment_stack(model(ndim=3), flat, None, COLOURS)
+    segmenting.segment_stack(model(), choice, None, COLOURS, path=tmp_path / "old.tif")
+    segmenting.segment_stack(model(), choice, None, COLOURS, path=tmp_path / "labels.png")
+    segmenting.segment_plane(model(), choice, (0,), None, COLOURS, device="abacus")
+    words = ["cells has 1 channels", "no Z axis", "old.tif exists", "suffix", "abacus"]
+    assert [word for word, each in zip(words, failures, strict=True) if word not in each.sentence] == []
+    assert (tmp_path / "old.tif").read_bytes() == b"mine" and not segmenting.busy
+
+
+def test_an_image_that_cannot_be_read_ends_it_with_a_sentence(viewer, segmenting, failures, tmp_path):
+    class Broken:
+        shape, dtype, ndim = (6, 40, 44), np.dtype(np.float32), 3
+
+        def __getitem__(self, region):
+            if isinstance(region[0], slice) and region[0].start == 3:
+                raise OSError("the disk has gone")
+            return np.zeros(self.shape, self.dtype)[region]
+
+    layer = viewer.add_image(Broken(), name="cells", contrast_limits=(0, 1))
+    choice, changes = ImageChoice((layer,), "ZYX"), []
+    segmenting.changed.connect(lambda: changes.append(segmenting.busy))
+    intensity = image_intensity(open_layers(volume(viewer)))
+    segmenting.segment_stack(model(), choice, intensity, COLOURS, path=tmp_path / "labels.tif")
+    assert [each.sentence for each in failures] == ["the disk has gone"]
+    assert changes == [True, False] and not list(tmp_path.iterdir())
+
+
+def test_nothing_that_a_dock_imports_needs_torch_or_qt():
+    rooms = "overlays", "segmenting", "weighing", "progress", "threads"
+    code = "; ".join(f"import napari_unet.session.{room}" for room in rooms)
+    code += "; import sys; print([name for name in ('torch', 'qtpy', 'superqt') if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
