@@ -182,6 +182,13 @@ def test_another_plane_of_a_known_volume_reads_nothing_again():
     assert after.annotation[25, 5, 5] == 2
 
 
+def test_a_stack_of_one_plane_is_a_plane_and_a_volume():
+    found = annotated(noise(1, 60, 70), "ZYX")
+    write(found, (0, 5, 5), 1)
+    assert found.examples(2, INTENSITY)[0].annotation.shape == (60, 70)
+    assert found.examples(3, INTENSITY)[0].annotation.shape == (1, 60, 70)
+
+
 def test_planes_have_no_volumes():
     found = annotated(noise(5, 60, 70), "TYX")
     with pytest.raises(ValueError, match="cells has no Z axis: choose 2D"):

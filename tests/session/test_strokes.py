@@ -117,6 +117,26 @@ def test_other_data_is_looked_through():
     assert painted(layer, found)
 
 
+def test_other_data_of_a_hidden_layer_is_looked_through():
+    _, layer, found = watched()
+    layer.paint((0, 10, 10), 3)
+    found.take()
+    layer.visible = False
+    layer.data = np.zeros_like(layer.data)
+    assert found.take() == {(0,)}
+    assert found.cells == {}
+
+
+def test_undo_in_a_hidden_layer_is_found_when_it_is_shown():
+    _, layer, found = watched()
+    layer.paint((0, 10, 10), 3)
+    found.take()
+    layer.visible = False
+    layer.undo()
+    layer.visible = True
+    assert found.take() == {(0,)}
+
+
 def test_a_write_into_the_array_is_found_after_a_refresh():
     _, layer, found = watched()
     layer.data[3, 270, 20] = 5

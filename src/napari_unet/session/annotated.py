@@ -20,8 +20,12 @@ from napari_unet.session.strokes import Cell, Strokes
 
 @dataclass(frozen=True)
 class _Where:
-    """A region of one time point: its first pixel and its shape along the image's spatial axes."""
+    """A region of one time point that a network of `ndim` spatial axes learns from.
 
+    Its first pixel and its shape are along the image's spatial axes.
+    """
+
+    ndim: int
     t: int
     start: tuple[int, ...]
     shape: tuple[int, ...]
@@ -37,7 +41,7 @@ class _Learnt:
 
     intensity: Intensity
     pixels: NDArray[np.float32]  # (C, *spatial), normalised
-    finite: NDArray[np.bool_]  # (*spatial)
+    missing: NDArray[np.bool_] | None  # (*spatial), where a pixel is not finite
     cells: tuple[Cell, ...]
     complete: frozenset[Index]
     example: Example | None
@@ -99,7 +103,7 @@ class Annotated:
             raise ValueError(f"{self.image.name} has no Z axis: choose 2D in the advanced options")
         places = list(self._flat() if ndim == 2 else self._deep())
         # regions that are gone are forgotten with their pixels
-        self._learnt = {where: self._learn(where, planes, ndim, intensity) for where, planes in places}
+        self._learnt = {where: self._learn(where, planes, intensity) for where, planes in places}
         return tuple(each.example for each in self._learnt.values() if each.example is not None)
 
     def _flat(self) -> Iterator[tuple[_Where, tuple[Index, ...]]]:
@@ -111,7 +115,7 @@ class Annotated:
             z = self._along("Z", index)
             outer = (slice(z, z + 1),) if "Z" in self.image.spatial_axes else ()
             for box in whole if index in self.complete else regions_around(cells, (height, width)):
-                yield _where(self._along("T", index), (*outer, *box)), (index,)
+                yield _where(2, self._along("T", index), (*outer, *box)), (index,)
 
     def _deep(self) -> Iterator[tuple[_Where, tuple[Index, ...]]]:
         """Yield where a 3D network learns, and the planes there that are annotated; others are unlabelled."""
@@ -120,7 +124,7 @@ class Annotated:
             cells = {cell for index in planes for cell in self._deep_cells(index)}
             for region in regions_around(cells, self.image.spatial_shape):
                 depths = range(region[0].start, region[0].stop)
-                yield _where(t, region), tuple(i for i in planes if self._along("Z", i) in depths)
+                yield _where(3, t, region), tuple(i for i in planes if self._along("Z", i) in depths)
 
     def _deep_cells(self, index: Index) -> Iterator[Corner]:
         *_, height, width = self.choice.annotation_shape
@@ -128,22 +132,23 @@ class Annotated:
         cells = cells_in(whole) if index in self.complete else self._strokes.cells[index]
         return ((self._along("Z", index) // CELL_SHAPE[0], *cell) for cell in cells)
 
-    def _learn(self, where: _Where, planes: tuple[Index, ...], ndim: int, intensity: Intensity) -> _Learnt:
+    def _learn(self, where: _Where, planes: tuple[Index, ...], intensity: Intensity) -> _Learnt:
         """Return what a region teaches; pixels that are known are not read again."""
         cells = {index: self._cells_inside(index, where) for index in planes}
         now = tuple(cell for inside in cells.values() for cell in inside.values())
         complete = frozenset(self.complete.intersection(planes))
         known = self._learnt.get(where)
         if known is None or known.intensity != intensity:
-            pixels, finite = self._read(where, intensity)
+            pixels, missing = self._read(where, intensity)
         elif known.complete == complete and _are_same(known.cells, now):
             return known
         else:
-            pixels, finite = known.pixels, known.finite
+            pixels, missing = known.pixels, known.missing
         annotation = self._annotation(where, cells, complete)
-        annotation[~finite] = 0
-        example = self._example(where, planes, ndim, pixels, annotation)
-        return _Learnt(intensity, pixels, finite, now, complete, example)
+        if missing is not None:
+            annotation[missing] = 0
+        example = self._example(where, planes, pixels, annotation)
+        return _Learnt(intensity, pixels, missing, now, complete, example)
 
     def _cells_inside(self, index: Index, where: _Where) -> dict[Corner, Cell]:
         """Cells of a plane in a region; none lies across its border."""
@@ -152,11 +157,14 @@ class Annotated:
         inside = set(cells_in((rows, columns)))
         return {corner: cell for corner, cell in sorted(found.items()) if corner in inside}
 
-    def _read(self, where: _Where, intensity: Intensity) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _read(
+        self, where: _Where, intensity: Intensity
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
         raw = self.image.read(where.region, t=where.t)
-        pixels, finite = normalise(raw, intensity), np.isfinite(raw).all(axis=0)
+        missing = ~np.isfinite(raw).all(axis=0) if raw.dtype.kind == "f" else None
+        pixels = normalise(raw, intensity)
         pixels.flags.writeable = False
-        return pixels, finite
+        return pixels, missing
 
     def _annotation(
         self, where: _Where, cells: dict[Index, dict[Corner, Cell]], complete: frozenset[Index]
@@ -174,16 +182,16 @@ class Annotated:
         return annotation
 
     def _example(
-        self, where: _Where, planes: tuple[Index, ...], ndim: int, pixels: NDArray[Any], values: Annotation
+        self, where: _Where, planes: tuple[Index, ...], pixels: NDArray[Any], values: Annotation
     ) -> Example | None:
         if not values.any():
             return None
-        shape = where.shape[-ndim:]  # one plane of a stack loses its Z
+        shape = where.shape[-where.ndim :]  # one plane of a stack loses its Z
         values = values.reshape(shape)
         values.flags.writeable = False
-        place = (*planes[0], *where.start[-2:]) if ndim == 2 else (where.t, *where.start)
+        place = (*planes[0], *where.start[-2:]) if where.ndim == 2 else (where.t, *where.start)
         image = pixels.reshape(-1, *shape)
-        return Example(image, values, self.image.spacing[-ndim:], self.image.name, place)
+        return Example(image, values, self.image.spacing[-where.ndim :], self.image.name, place)
 
     def _along(self, axis: str, index: Index) -> int:
         return index[self.choice.plane_axes.index(axis)] if axis in self.choice.plane_axes else 0
@@ -208,8 +216,9 @@ def image_key(choice: ImageChoice) -> str:
     return sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def _where(t: int, region: Region) -> _Where:
-    return _Where(t, tuple(part.start for part in region), tuple(part.stop - part.start for part in region))
+def _where(ndim: int, t: int, region: Region) -> _Where:
+    starts, shape = zip(*((part.start, part.stop - part.start) for part in region), strict=True)
+    return _Where(ndim, t, starts, shape)
 
 
 def _are_same(cells: tuple[Cell, ...], others: tuple[Cell, ...]) -> bool:

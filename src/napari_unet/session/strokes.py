@@ -1,7 +1,7 @@
 """What is painted in a Labels layer, taken over a cell at a time, whichever tool has painted it."""
 
 from collections.abc import Iterable, Iterator
-from itertools import islice, product
+from itertools import chain, islice, product
 from math import prod
 from typing import Any
 
@@ -15,10 +15,12 @@ from napari_unet.session.regions import CELL_SHAPE, Corner, Region, cells_in, pi
 Cell = NDArray[np.integer[Any]]
 Spot = tuple[Index, Corner]
 """A plane, and the row and column of a cell on it."""
+Strip = tuple[Index, Region]
+"""A plane, and a row of cells on it."""
 
-CELLS_AT_ONCE = 512
-"""Known cells that are compared at once, the rest next time: some milliseconds."""
-BYTES_AT_ONCE = 2**25
+CELLS_AT_ONCE = 96
+"""Known cells that are compared at once, the rest next time: a few milliseconds."""
+BYTES_AT_ONCE = 2**23
 STRIP_COST = 2**14
 """Bytes that could be looked through in the time that a strip of cells costs by itself."""
 SMALL = 2**26
@@ -32,24 +34,28 @@ class Strokes:
         self._layer = layer
         self.cells: dict[Index, dict[Corner, Cell]] = {}
         self._values: dict[Spot, set[int]] = {}
-        # napari's undo only refreshes: whatever was painted once may be back, or gone, after a refresh
+        self._painted: set[Spot] = set()
+        # napari's undo only refreshes: whatever was painted once, here the latest last, may have changed then
         self._touched: dict[Spot, None] = {}
         self._suspects: dict[Spot, None] = {}
-        self._scan: Iterator[tuple[int, Index, Corner]] = self._strips()
-        self._is_scanning, self._scan_again = True, False
+        self._strips_refreshed: Iterator[Strip] = iter(())
+        self._strips_new = self._strips(np.ndindex(*layer.data.shape[:-2]))
         layer.events.paint.connect(self._on_paint)
         layer.events.labels_update.connect(self._on_brush)
         layer.events.set_data.connect(self._on_refresh)
         layer.events.data.connect(self._on_data)
 
     def take(self) -> set[Index]:
-        """Copy what has changed since the last call and return its planes."""
+        """Copy what has changed since the last call and return its planes.
+
+        What was painted is found at once; what was undone or written past the layer within a few calls.
+        """
+        painted, self._painted = self._painted, set()
         suspects = list(islice(self._suspects, CELLS_AT_ONCE))
         for spot in suspects:
             del self._suspects[spot]
-        if self._is_scanning:
-            suspects += self._scan_on()
-        return {index for index, corner in suspects if self._take(index, corner)}
+        looked_at = [*painted, *suspects, *self._look_through()]
+        return {index for index, corner in looked_at if self._take(index, corner)}
 
     def values(self, index: Index) -> set[int]:
         """Return the annotation values on a plane, without 0."""
@@ -63,57 +69,52 @@ class Strokes:
     def _take(self, index: Index, corner: Corner) -> bool:
         """Take over one cell; return whether it has changed."""
         block = np.asarray(self._layer.data[(*index, *pixels_of(corner))])
-        plane = self.cells.get(index, {})
-        is_empty = not block.any()
-        if (corner not in plane) if is_empty else np.array_equal(block, plane.get(corner, 0)):
+        known = self.cells.get(index, {}).get(corner)
+        if not block.any() if known is None else np.array_equal(block, known):
             return False
+        self._touched.pop((index, corner), None)
         self._touched[index, corner] = None
         self._values.pop((index, corner), None)
-        plane = self.cells.setdefault(index, plane)
-        if not is_empty:
-            plane[corner] = np.array(block, block.dtype.newbyteorder("="))
-            plane[corner].flags.writeable = False
-            return True
-        del plane[corner]
-        if not plane:
-            del self.cells[index]
+        if block.any():
+            cell = np.array(block, block.dtype.newbyteorder("="))
+            cell.flags.writeable = False
+            self.cells.setdefault(index, {})[corner] = cell
+        else:
+            self._forget(index, corner)
         return True
 
-    def _scan_on(self) -> list[Spot]:
-        """Look through some strips of the array for cells that are not known to hold anything."""
+    def _forget(self, index: Index, corner: Corner) -> None:
+        del self.cells[index][corner]
+        if not self.cells[index]:
+            del self.cells[index]
+
+    def _look_through(self) -> list[Spot]:
+        """Look through some strips for cells that are not known to hold anything."""
         found: list[Spot] = []
         cost = 0
-        for size, index, strip in self._scan:
-            found += [(index, corner) for corner in self._filled(index, strip)]
-            cost += size + STRIP_COST
+        for index, strip in chain(self._strips_refreshed, self._strips_new):
+            unknown = [(index, corner) for corner in cells_in(strip) if (index, corner) not in self._touched]
+            if unknown:
+                block = np.asarray(self._layer.data[(*index, *strip)])
+                found += unknown if block.any() else []
+                cost += block.nbytes
+            cost += STRIP_COST
             if cost > BYTES_AT_ONCE:
-                return found
-        self._is_scanning, self._scan_again = self._scan_again, False
-        self._scan = self._strips()
+                break
         return found
 
-    def _strips(self) -> Iterator[tuple[int, Index, Corner]]:
-        """Yield the size of each row of cells, its plane, and its place on it."""
-        *outer, n_rows, n_columns = self._layer.data.shape
-        size = min(CELL_SHAPE[1], n_rows) * n_columns * self._layer.dtype.itemsize
-        for index in np.ndindex(*outer):
-            for row in range(-(-n_rows // CELL_SHAPE[1])):
-                yield size, index, (row,)
-
-    def _filled(self, index: Index, strip: Corner) -> Iterable[Corner]:
-        rows = slice(strip[0] * CELL_SHAPE[1], (strip[0] + 1) * CELL_SHAPE[1])
-        block = np.asarray(self._layer.data[(*index, rows)])
-        if not block.any():
-            return ()
-        corners = cells_in((slice(0, 1), slice(0, block.shape[1])))
-        return [(*strip, column) for _, column in corners]
+    def _strips(self, planes: Iterable[Index]) -> Iterator[Strip]:
+        """Cut planes into rows of cells."""
+        *_, n_rows, n_columns = self._layer.data.shape
+        rows = [slice(at, min(at + CELL_SHAPE[1], n_rows)) for at in range(0, n_rows, CELL_SHAPE[1])]
+        return ((index, (part, slice(0, n_columns))) for index in planes for part in rows)
 
     def _on_paint(self, event: Any) -> None:
         """Stroke, fill and polygon tell where they were, as pieces of napari's history."""
         for atom in event.value:
             key = getattr(atom, "slice_key", None)
             planes, region = _of_region(key) if key else _of_pixels(atom[0], self._layer.data.shape)
-            self._suspect(planes, region)
+            self._note(planes, region)
 
     def _on_brush(self, event: Any) -> None:
         """While the mouse is down there is no history yet, but something new to see."""
@@ -121,25 +122,24 @@ class Strokes:
         if index is not None:
             ends = np.add(event.offset, event.data.shape).tolist()
             region = tuple(slice(first, end) for first, end in zip(event.offset, ends, strict=True))
-            self._suspect([index], region)
+            self._note([index], region)
 
     def _on_refresh(self) -> None:
-        """Undo, redo, a write into the array; or only another plane to show."""
-        self._suspects.update(self._touched)
-        shape = self._layer.data.shape
-        if prod(shape) * self._layer.dtype.itemsize <= SMALL:
-            self._scan_again, self._is_scanning = self._is_scanning, True
-        elif (index := shown_plane(self._layer)) is not None:
-            self._suspect([index], tuple(slice(0, size) for size in shape[-2:]))
+        """Undo, redo, a write into the array; or only another plane to show: that one is looked at first."""
+        self._suspects = dict.fromkeys(reversed(self._touched))
+        shape, shown = self._layer.data.shape, shown_plane(self._layer)
+        is_small = prod(shape) * self._layer.dtype.itemsize <= SMALL
+        others = np.ndindex(*shape[:-2]) if is_small else ()
+        self._strips_refreshed = self._strips(chain([] if shown is None else [shown], others))
 
     def _on_data(self) -> None:
-        """Another array: nothing of it is known, and its shape is looked at by whoever uses it."""
-        self._suspects = dict(self._touched)
-        self._scan, self._is_scanning, self._scan_again = self._strips(), True, False
+        """Another array: nothing of it is known, and whoever uses it looks at its shape."""
+        self._painted, self._suspects = set(), dict.fromkeys(reversed(self._touched))
+        self._strips_refreshed = iter(())
+        self._strips_new = self._strips(np.ndindex(*self._layer.data.shape[:-2]))
 
-    def _suspect(self, planes: Iterable[Index], region: Region) -> None:
-        corners = cells_in(region)
-        self._suspects.update(dict.fromkeys(product(planes, corners)))
+    def _note(self, planes: Iterable[Index], region: Region) -> None:
+        self._painted.update(product(planes, cells_in(region)))
 
 
 def shown_plane(layer: Labels) -> Index | None:
