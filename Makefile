@@ -30,7 +30,7 @@ lint: setup
 	.venv/bin/lint-imports --no-cache
 
 docs-pictures: setup  ## drive the dock on the shipped samples and photograph it for docs/
-	$(ON_SCREEN) .venv/bin/python tools/pictures.py
+	NAPARI_CONFIG= PYTHONPATH=tests/window $(ON_SCREEN) .venv/bin/python tools/pictures.py
 
 setup: .venv/dev.stamp
 

@@ -1,6 +1,6 @@
 """How smooth the window is while a network learns, and what the window costs the learning.
 
-    xvfb-run -a -s "-screen 0 1600x1000x24" env PYTHONPATH=src:tests/window python benchmarks/responsiveness.py
+    PYTHONPATH=src:tests/window xvfb-run -a -s "-screen 0 1600x1000x24" python benchmarks/responsiveness.py
 
 A timer that should fire every 10 ms tells how long the window was deaf, while somebody paints and changes
 slices all the time: with nothing else going on, while a network is trained, and while the stack is segmented.
@@ -27,6 +27,8 @@ from user import Line, User, strokes_in
 
 from napari_unet.core.examples import Dataset
 from napari_unet.samples import nuclei_stack
+from napari_unet.session.preparing import gather
+from napari_unet.session.session import Session
 from napari_unet.session.settings import Settings
 from napari_unet.session.threads import leave_a_core
 
@@ -192,7 +194,7 @@ def measure(user: User, hand: Hand, heart: Heartbeat, seconds: float) -> Run:
     gaps["idle"] = heart.listen(seconds)
     hand.rest()
 
-    shown = _first_mask(user, updates)
+    first_mask = _first_mask(user)
     hand.start()
     live(2)
     hand.released_at.clear()
@@ -205,10 +207,10 @@ def measure(user: User, hand: Hand, heart: Heartbeat, seconds: float) -> Run:
     live(seconds)
     watching = updates.rate(start)
 
-    dataset, settings = session.dataset(), session.state.settings
+    dataset = painted_dataset(session)
     session.stop()
     live_until(lambda: session.state.phase == "idle")
-    headless = headless_rate(dataset, settings, seconds)
+    headless = headless_rate(dataset, session.settings, seconds)
 
     session.segment_stack()
     live_until(lambda: user.result)
@@ -220,16 +222,22 @@ def measure(user: User, hand: Hand, heart: Heartbeat, seconds: float) -> Run:
     session.cancel()
     live_until(lambda: not session.state.segmenting)
     session.updated.disconnect(updates)
-    return Run(gaps, painting, watching, headless, shown, use)
+    return Run(gaps, painting, watching, headless, first_mask, use)
 
 
-def _first_mask(user: User, updates: Updates) -> float:
-    """Press Train with a new model; return the seconds until a mask was handed to the overlay."""
+def _first_mask(user: User) -> float:
+    """Press Train with a new model; return the seconds until there is a mask over the visible slice."""
     user.session.new_model()
     pressed = perf_counter()
     user.session.train()
-    live_until(lambda: any(at > pressed and shown(update) for at, update in updates.arrived))
-    return next(at for at, update in updates.arrived if at > pressed and shown(update)) - pressed
+    live_until(lambda: user.prediction and user.predicted.any())
+    return perf_counter() - pressed
+
+
+def painted_dataset(session: Session) -> Dataset:
+    """Return what the network is being trained on."""
+    teaching, ndim = session.teaching, session.settings.ndim
+    return gather(session.desk, teaching.intensities, ndim, teaching.trainer.method, session.desk.labels)
 
 
 def headless_rate(dataset: Dataset, settings: Settings, seconds: float) -> float:

@@ -1,6 +1,6 @@
 """A napari in a process of its own, which comes to the end that its first argument names.
 
-    python alone.py closed-training|closed-segmenting|killed|command-line
+    NAPARI_EXIT_ON_ERROR=1 python alone.py closed-training|closed-segmenting|killed|command-line
 
 Its exit status is 0 if it ended well. "killed" paints, trains and waits for whoever started it to end it; it
 says "kept" once it has something to restore.
@@ -26,17 +26,13 @@ PLANE = 2
 
 
 def once(condition: Callable[[], object], then: Callable[[], object]) -> None:
-    """Do something as soon as a condition holds; an error in either ends the process."""
+    """Do something as soon as a condition holds."""
     timer = QTimer()
 
     def look() -> None:
-        try:
-            if condition():
-                timer.stop()
-                then()
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
+        if condition():
+            timer.stop()
+            then()
 
     timer.timeout.connect(look)
     timer.start(50)
@@ -64,14 +60,14 @@ def training_viewer(n_copies: int = 1) -> tuple[napari.Viewer, Session]:
 def closed_training() -> None:
     """Close the window while it trains."""
     viewer, session = training_viewer()
-    once(lambda: session.trainer and session.trainer.steps > 3, viewer.close)
+    once(lambda: session.teaching.trainer and session.teaching.trainer.steps > 3, viewer.close)
     napari.run()
 
 
 def closed_segmenting() -> None:
     """Close the window while the stack is segmented."""
     viewer, session = training_viewer(n_copies=100)
-    once(lambda: session.trainer and session.trainer.steps > 3, session.segment_stack)
+    once(lambda: session.teaching.trainer and session.teaching.trainer.steps > 3, session.segment_stack)
     result = f"{nuclei_stack().name} segmentation"
     once(lambda: result in viewer.layers and np.any(viewer.layers[result].data[0]), viewer.close)
     napari.run()
@@ -90,7 +86,7 @@ def killed() -> None:
 
 
 def command_line() -> None:
-    """Open the dock as `napari -w napari-unet` does, and close the window once a person could press a button."""
+    """Open the dock as `napari -w napari-unet` does; close the window once a person could press a button."""
 
     def button() -> QWidget | None:
         viewer = napari.current_viewer()

@@ -41,12 +41,12 @@ def missing() -> str:
 class Driver:
     """What a person can do with one napari window, and a folder for the photographs of it."""
 
-    def __init__(self, viewer: napari.Viewer, photos: Path) -> None:
+    def __init__(self, viewer: napari.Viewer, photos: Path, size: Point = (1600, 1000)) -> None:
         self.viewer = viewer
         self.window: QWidget = viewer.window._qt_window
         self.photos = photos
         self._n_photos = 0
-        viewer.window.set_geometry(0, 0, 1600, 1000)
+        viewer.window.set_geometry(0, 0, *size)
         self.pump(0.5)
         self.focus(self.window)
 

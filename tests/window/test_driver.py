@@ -1,8 +1,8 @@
 """The driver does what a hand does, in napari without our dock."""
 
 import numpy as np
-from user import User
 from qtpy.QtWidgets import QFileDialog
+from user import User
 
 
 def test_a_stroke_lands_on_the_pixels_it_was_drawn_through(user: User):

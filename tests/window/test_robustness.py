@@ -1,5 +1,6 @@
 """What users and computers do to a dock: it goes on, or says in a sentence why not, and loses nothing."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def training(user: User) -> User:
 def test_a_layer_deleted_during_training_ends_it_and_a_new_one_begins(training: User, layer: str):
     training.viewer.layers.remove(getattr(training, layer))
 
-    training.wait("the training ends", lambda: training.session.state.phase == "idle")
+    training.wait("the training ends", lambda: training.phase == "idle")
     training.photograph(f"the {layer} deleted")
     if layer == "image":
         training.viewer.layers.clear()
@@ -71,7 +72,7 @@ def test_two_docks_share_one_session(training: User):
 
     assert other.session is training.session
     training.click(training.widget("stop", root=other))
-    training.wait("both stop", lambda: training.session.state.phase == "idle")
+    training.wait("both stop", lambda: training.phase == "idle")
 
 
 def test_two_viewers_train_apart_and_one_is_closed(training: User):
@@ -82,8 +83,8 @@ def test_two_viewers_train_apart_and_one_is_closed(training: User):
 
     second.close()
 
-    steps = training.session.trainer.steps
-    training.wait("the first goes on", lambda: training.session.trainer.steps > steps)
+    steps = training.steps
+    training.wait("the first goes on", lambda: training.steps > steps)
     assert session_of(second) is None
 
 
@@ -109,7 +110,7 @@ def test_an_error_in_the_training_is_one_sentence_with_details_to_copy(
     user.photograph("an error as a sentence")
     user.click("copy_details")
     assert "Traceback" in QApplication.clipboard().text()
-    assert user.session.state.phase == "idle"
+    assert user.phase == "idle"
 
 
 @pytest.mark.parametrize("end", ["closed-training", "closed-segmenting", "command-line"])
@@ -140,4 +141,5 @@ def test_strokes_and_model_survive_a_kill(user: User):
 def _alone(end: str) -> subprocess.Popen[str]:
     if reason := missing():
         pytest.skip(reason)
-    return subprocess.Popen([sys.executable, ALONE, end], stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "NAPARI_EXIT_ON_ERROR": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen([sys.executable, ALONE, end], stdout=subprocess.PIPE, text=True, env=environment)

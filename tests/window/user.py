@@ -26,7 +26,7 @@ class User(Driver):
 
     def open_dock(self, *menu: str) -> None:
         """Open the dock from napari's menu."""
-        self.menu(*(menu or ("Plugins", "U-Net")))
+        self.menu(*(menu or ("Plugins", "napari-unet")))
         self.wait("the dock opens", lambda: session_of(self.viewer))
         self.pump(0.5)
 
@@ -48,10 +48,23 @@ class User(Driver):
         self.paint("1", *strokes_in(~truth, first + n)[first:])
         self.paint("2", *strokes_in(truth, first + n)[first:])
 
+    def paint_objects(self) -> None:
+        """Paint every object of the slice that is shown with a label of its own, by the sample's truth."""
+        for number, scribble in enumerate(scribbles(self.truth[self.plane])):
+            self.over(self.annotation, scribble[0])
+            if number > 0:
+                self.key("m")  # napari's own key for the next free label
+            self.stroke(self.annotation, *scribble)
+
     def train(self) -> None:
         """Start a training and wait for the first mask."""
         self.click("train")
         self.wait("the first mask", lambda: self.prediction and self.predicted.any())
+
+    def stop(self) -> None:
+        """End the training."""
+        self.click("stop")
+        self.wait("the training ends", lambda: self.phase == "idle")
 
     def go_to(self, plane: int) -> None:
         """Move to a slice by the arrow keys, the mouse over the canvas."""
@@ -74,6 +87,16 @@ class User(Driver):
         session = session_of(self.viewer)
         assert session is not None, "there is no dock"
         return session
+
+    @property
+    def phase(self) -> str:
+        """Where the training stands."""
+        return self.session.state.phase
+
+    @property
+    def steps(self) -> int:
+        """What the network has learnt so far."""
+        return self.session.teaching.trainer.steps if self.session.teaching.trainer else 0
 
     @property
     def plane(self) -> tuple[int, ...]:
@@ -126,7 +149,7 @@ class User(Driver):
 
 
 def strokes_in(mask: NDArray[np.bool_], n: int) -> list[Line]:
-    """Horizontal strokes through the n deepest places of a mask, well inside of it and apart from each other."""
+    """Horizontal strokes through the n deepest places of a mask, well inside it and apart from each other."""
     return [((y, x - half), (y, x + half)) for y, x, half in _places(mask, n)]
 
 
