@@ -55,6 +55,7 @@ class Annotated:
             raise ValueError(f"{layer.name} is multiscale and takes no paint: press Annotate for a new layer")
         self.choice, self.layer, self.task = choice, layer, task
         self.complete: set[Index] = set()
+        self._background = 1
         self.intensity: Intensity | None = None
         self.key = image_key(choice)
         self._strokes = Strokes(layer)
@@ -88,6 +89,11 @@ class Annotated:
     def values(self, index: Index) -> set[int]:
         """Return the annotation values that are painted on a plane."""
         return self._strokes.values(index)
+
+    def set_background(self, value: int) -> None:
+        """Say which annotation value unlabelled pixels of complete planes have."""
+        if value != self._background:
+            self._background, self._learnt = value, {}
 
     def mark_complete(self, index: Index, on: bool) -> None:
         """Say whether unlabelled means background on a plane."""
@@ -178,7 +184,7 @@ class Annotated:
                 part = zip(pixels_of(corner), where.start[-2:], cell.shape, strict=True)
                 plane[tuple(slice(p.start - at, p.start - at + size) for p, at, size in part)] = cell
             if index in complete:
-                plane[plane == 0] = 1
+                plane[plane == 0] = self._background
         return annotation
 
     def _example(

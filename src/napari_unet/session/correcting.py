@@ -1,6 +1,6 @@
 """What is predicted becomes annotation, to be corrected with the brush and learnt from."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from napari_unet.core.normalise import Intensity
 from napari_unet.core.targets import ClassLabel, Task
 from napari_unet.session.annotated import Annotated
-from napari_unet.session.desk import OURS
+from napari_unet.session.desk import OURS, Desk
 from napari_unet.session.images import ImageChoice, Index, open_layers, placement
+from napari_unet.session.jobs import Jobs
 from napari_unet.session.sinks import PlaneSink, as_result
 from napari_unet.session.subimage import around_plane
+from napari_unet.session.teaching import Teaching
 from napari_unet.session.threads import leave_a_core
 
 if TYPE_CHECKING:
@@ -22,6 +24,39 @@ if TYPE_CHECKING:
 
 Box = tuple[slice, slice]
 """Rows and columns of a plane."""
+
+
+class Correcting:
+    """Take over predictions: what is unlabelled is painted as predicted, what is painted stays."""
+
+    def __init__(self, viewer: ViewerModel, desk: Desk, teaching: Teaching, jobs: Jobs) -> None:
+        self._viewer, self._desk, self._teaching, self._jobs = viewer, desk, teaching, jobs
+
+    def take(self, then: Callable[[], object]) -> None:
+        """Predict the plane that is shown, and paint it, or the part of it in the drawn box."""
+        plane, image = self._desk.shown_plane(), self._desk.annotate()
+        box = drawn_box(self._viewer, image, plane)
+
+        def predict(model: "Model") -> None:
+            intensity = self._teaching.intensity(image.choice)
+            job = predict_plane(model, image.choice, plane, intensity, self._jobs.threads)
+            self._jobs.run(job, lambda found: paint(model, found))
+
+        def paint(model: "Model", predicted: NDArray[Any]) -> None:
+            highest = max((v for index in image.planes for v in image.values(index)), default=1)
+            values = as_annotation(predicted, model.task, model.classes, highest)
+            n_pixels = take_over(image, plane, values, box)
+            forget_box(self._viewer)
+            self._jobs.listener.said(
+                f"{n_pixels} pixels are annotated as predicted: correct them with the brush"
+            )
+            then()
+
+        self._teaching.with_model(image.choice, predict)
+
+    def draw_box(self) -> None:
+        """Let the user draw the box that limits what is taken over."""
+        draw_box(self._viewer, self._desk.chosen())
 
 
 def predict_plane(

@@ -11,7 +11,7 @@ from napari.layers import Labels, Layer
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Task
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.classes import DEFAULT_CLASSES, ClassStyle, add_class, class_labels, colormap
-from napari_unet.session.images import ImageChoice, Index, guess_axes, placement, zeros
+from napari_unet.session.images import ImageChoice, Index, guess_axes, placement, possible_axes, zeros
 
 OURS = "napari-unet"
 """Key in the metadata of the layers that we add: they are no images to train on."""
@@ -68,6 +68,19 @@ class Desk:
         inside = all(0 <= at < n for at, n in zip(index, self.choice.plane_shape, strict=True))
         return index if inside else None
 
+    def shown_plane(self) -> Index:
+        """Return the plane that the viewer stands on; ValueError outside of the image."""
+        plane = self.plane
+        if plane is None:
+            raise ValueError("no slice of the image is shown: go to one, in 2D view")
+        return plane
+
+    def chosen(self) -> ImageChoice:
+        """Return the chosen image; ValueError where there is none."""
+        if self.choice is None:
+            raise ValueError("there is no image layer: open an image first")
+        return self.choice
+
     def choose(self, choice: ImageChoice | None) -> None:
         """Work on this image from now on; its annotation layer, if any, is at hand."""
         self.choice = choice
@@ -86,10 +99,9 @@ class Desk:
 
     def annotate(self) -> Annotated:
         """Return the chosen image's annotation with the brush ready, adding its layer where there is none."""
-        if self.choice is None:
-            raise ValueError("there is no image layer: open an image first")
+        choice = self.chosen()
         if self.current is None:
-            self._annotated.append(self._new_annotation(self.choice))
+            self._annotated.append(self._new_annotation(choice))
             self.show_classes()
         assert self.current is not None
         _select(self._viewer, self.current.layer)
@@ -99,7 +111,7 @@ class Desk:
     def _new_annotation(self, choice: ImageChoice) -> Annotated:
         word = "annotation" if self.task == "classes" else "objects"
         layer = Labels(
-            zeros(choice.annotation_shape, ANNOTATION_TYPE[self.task]),
+            zeros(choice.annotation_shape, ANNOTATION_TYPE[self.task], sparse=True),
             name=f"{choice.name} {word}",
             metadata={OURS: "annotation"},
             opacity=0.6,
@@ -128,10 +140,12 @@ class Desk:
         self.show_classes()
 
     def show_classes(self) -> None:
-        """Colour the annotation layers of the task classes."""
+        """Colour the annotation layers of the task classes, and say which class is the background."""
+        background = next((each.value for each in self.classes if each.is_background), 1)
         for each in self._annotated:
             if each.task == "classes":
                 each.layer.colormap = colormap(self.classes)
+                each.set_background(background)
 
     def select_class(self, value: int) -> None:
         """Paint with this value."""
@@ -191,8 +205,9 @@ class Desk:
 
 
 def is_image(layer: Layer) -> bool:
-    """Tell whether a layer is an image that can be segmented: none that we have added."""
-    return isinstance(layer, ImageLayer) and OURS not in layer.metadata
+    """Tell whether a layer is an image that can be segmented: not one of ours, nor one with too many axes."""
+    is_theirs = isinstance(layer, ImageLayer) and OURS not in layer.metadata
+    return is_theirs and bool(possible_axes(layer))
 
 
 def is_same(one: ImageChoice, other: ImageChoice) -> bool:

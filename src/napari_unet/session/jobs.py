@@ -1,7 +1,8 @@
 """Long work as generators: what starts one, and what becomes of its errors."""
 
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -36,6 +37,37 @@ class Start(Protocol):
         done: Callable[[Any], object],
         failed: Callable[[Failure], object],
     ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """How jobs are started, how many threads torch may use in them (None: all but one), and who is told."""
+
+    start: Start
+    listener: Listener
+    threads: int | None = None
+
+    def run(
+        self,
+        work: Generator[U, None, R],
+        done: Callable[[R], object],
+        shown: Callable[[U], object] = lambda _: None,
+    ) -> None:
+        """Start a job; whatever fails, in it or in what is done with its result, is told as a sentence."""
+
+        def finish(result: R) -> None:
+            with self.telling():
+                done(result)
+
+        self.start(work, shown, finish, self.listener.failed)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Do what is inside, or tell in a sentence why it cannot be done."""
+        try:
+            yield
+        except (ValueError, TypeError, OSError, MemoryError) as error:
+            self.listener.failed(failure(error))
 
 
 def run_now(

@@ -54,9 +54,10 @@ class Keeping:
 
         self._autosave.note_model(partial(save_model, model, overwrite=True))
 
-    def accept(self) -> None:
-        """Make the offer no more: it has been taken, and stays on the disk."""
-        self.offer = None
+    def accept(self) -> Kept | None:
+        """Return what was offered, and offer it no more; it stays on the disk."""
+        offer, self.offer = self.offer, None
+        return offer
 
     def discard(self) -> None:
         """Remove what was offered."""

@@ -1,7 +1,7 @@
 """What precedes a training: torch is loaded, intensities are measured, examples are gathered."""
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 from napari_unet.core.examples import Dataset, image_intensity
@@ -11,15 +11,24 @@ from napari_unet.core.targets import ClassLabel
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice, open_layers
-from napari_unet.session.jobs import Failure, Start
+from napari_unet.session.jobs import Failure, Jobs, caught
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    choices: tuple[ImageChoice, ...]
+    then: Callable[[], object]
+    otherwise: Callable[[], object]
 
 
 class Intensities:
     """The intensities of each image, measured once, in the background."""
 
-    def __init__(self, start: Start, failed: Callable[[Failure], object]) -> None:
-        self._start, self._failed = start, failed
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
         self._found: dict[ImageChoice, Intensity] = {}
+        self._waiting: list[_Waiting] = []
+        self._is_busy = False
 
     def __getitem__(self, choice: ImageChoice) -> Intensity:
         return self._found[choice]
@@ -27,19 +36,46 @@ class Intensities:
     def __contains__(self, choice: ImageChoice) -> bool:
         return choice in self._found
 
-    def when_known(self, choices: Sequence[ImageChoice], then: Callable[[], object]) -> None:
-        """Call back as soon as these are measured: at once where they are."""
-        missing = [choice for choice in choices if choice not in self._found]
-        if not missing:
+    def when_known(
+        self,
+        choices: Sequence[ImageChoice],
+        then: Callable[[], object],
+        otherwise: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Call back as soon as these are measured, at once where they are; or when that has failed."""
+        if all(choice in self._found for choice in choices):
             then()
             return
+        self._waiting.append(_Waiting(tuple(choices), then, otherwise))
+        self._measure()
 
-        def keep(found: tuple[Intensity, ...]) -> None:
+    def _measure(self) -> None:
+        """Measure what is waited for, one job at a time."""
+        missing = dict.fromkeys(c for each in self._waiting for c in each.choices if c not in self._found)
+        if not missing or self._is_busy:
+            return
+
+        def keep(found: "tuple[Intensity, ...] | Failure") -> None:
+            self._is_busy = False
+            if isinstance(found, Failure):
+                self._jobs.listener.failed(found)
+                waiting, self._waiting = self._waiting, []
+                for each in waiting:
+                    each.otherwise()
+                return
             self._found.update(zip(missing, found, strict=True))
-            then()
+            self._call_back()
+            self._measure()
 
-        job = measure([open_layers(choice) for choice in missing])
-        self._start(job, lambda _: None, keep, self._failed)
+        self._is_busy = True
+        self._jobs.run(caught(measure([open_layers(choice) for choice in missing])), keep)
+
+    def _call_back(self) -> None:
+        ready = [each for each in self._waiting if all(choice in self._found for choice in each.choices)]
+        self._waiting = [each for each in self._waiting if each not in ready]
+        for each in ready:
+            with self._jobs.telling():
+                each.then()
 
 
 def measure(images: Sequence[Image]) -> Generator[None, None, tuple[Intensity, ...]]:

@@ -21,27 +21,32 @@ class Previews:
         self._seen: tuple[ImageChoice, Place, int] | None = None
         self._places: tuple[Place, ...] = ()
         self._turn = 0
-        self._due = 0.0
+        self._began = self._due = 0.0
         self._overlays: dict[ImageChoice, Overlay] = {}
 
     @property
     def has_more(self) -> bool:
         """Whether another piece of the same view is to be predicted at once."""
-        return len(self._places) > 1 and (not self._pause or self._turn < len(self._places))
+        return self._turn % len(self._places) != 0
 
     @property
-    def is_resting(self) -> bool:
-        """Whether the view is up to date for a while, by the user's preference."""
-        return monotonic() < self._due
+    def is_single(self) -> bool:
+        """Whether the view is one piece."""
+        return len(self._places) == 1
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a view that was predicted whole is to be predicted anew."""
+        return 0 < self._due <= monotonic()
 
     def follow(self, choice: ImageChoice | None, index: Index | None, ndim: int) -> bool:
-        """Look where the user looks; tell whether there is something to predict."""
+        """Look where the user looks; tell whether that has changed."""
         if choice is None or index is None:
             had, self._seen = self._seen is not None, None
             return had
         seen = choice, visible_place(choice, index), ndim
         if seen == self._seen:
-            return 0 < self._due <= monotonic()
+            return False
         self._seen, self._turn = seen, 0
         self._places = pieces(seen[1], PIECE[ndim])
         return True
@@ -51,6 +56,8 @@ class Previews:
         self._due = 0.0
         if self._seen is None:
             return None
+        if not self.has_more:
+            self._began = monotonic()
         choice, _, ndim = self._seen
         place = self._places[self._turn % len(self._places)]
         return read_piece(choice, open_layers(choice), place, ndim, intensity)
@@ -61,8 +68,10 @@ class Previews:
             return
         self._overlay(self._seen[0], colormap).write(piece.place.region, labels)
         self._turn += 1
-        if self._pause and self._turn >= len(self._places):
-            self._due = monotonic() + self._pause
+        if not self.has_more:
+            now = monotonic()
+            # many pieces take their time: leave as much to the training
+            self._due = now + (self._pause if self.is_single else max(self._pause, now - self._began))
 
     def _overlay(self, choice: ImageChoice, colormap: DirectLabelColormap) -> Overlay:
         """Return the overlay of an image, a new one where there is none or the user has deleted it."""

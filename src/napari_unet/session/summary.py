@@ -31,7 +31,7 @@ def summarise(session: "Session") -> SessionState:
         has_model=teaching.model is not None,
         device=session.device,
         settings=session.settings,
-        weight_map=session.shows_weights,
+        weight_map=session.weights.is_on,
         segmenting=session.segmenting.busy,
         kept=session.keeping.offer.offer if session.keeping.offer else "",
     )

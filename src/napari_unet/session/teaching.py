@@ -12,7 +12,7 @@ from napari_unet.core.targets import ClassLabel, Example, Task
 from napari_unet.session.classes import OBJECT_STYLES, prediction_colormap
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice
-from napari_unet.session.jobs import Failure, Listener, Start
+from napari_unet.session.jobs import Jobs
 from napari_unet.session.preparing import Intensities, gather
 from napari_unet.session.previews import Previews
 from napari_unet.session.settings import Settings
@@ -28,14 +28,11 @@ if TYPE_CHECKING:
 class Teaching:
     """Keep what is trained, painted and looked at together; each task has a model of its own."""
 
-    def __init__(
-        self, desk: Desk, previews: Previews, start: Start, threads: int | None, listener: Listener
-    ) -> None:
+    def __init__(self, desk: Desk, previews: Previews, jobs: Jobs) -> None:
         self.settings = Settings()
         self.previews = previews
-        self._desk, self._start, self._threads = desk, start, threads
-        self._listener = listener
-        self.intensities = Intensities(start, self._fail)
+        self._desk, self._jobs = desk, jobs
+        self.intensities = Intensities(jobs)
         self._trainers: dict[Task, Trainer] = {}
         self._piece: Piece | None = None
         self._is_preparing = False
@@ -88,7 +85,8 @@ class Teaching:
                 "press New model, or change the options"
             )
         self._is_preparing = True
-        self.intensities.when_known([image.choice for image in self._desk.images], self._begin)
+        choices = [image.choice for image in self._desk.images]
+        self.intensities.when_known(choices, self._begin, self._give_up)
 
     def _begin(self) -> None:
         if not self._is_preparing:  # stopped meanwhile
@@ -99,12 +97,15 @@ class Teaching:
         trainer.begin(dataset, self.settings)
         self._look()
 
+    def _give_up(self) -> None:
+        self._is_preparing = False
+
     def _trainer_of_task(self) -> "Trainer":
         """Return the trainer of this task; its module brings torch, which has been loaded by now."""
         if self._desk.task not in self._trainers:
             module = import_module("napari_unet.session.trainer")
-            listener = replace(self._listener, updated=self._show)
-            trainer: Trainer = module.Trainer(self._start, self._threads, listener, self._end)
+            jobs = replace(self._jobs, listener=replace(self._jobs.listener, updated=self._show))
+            trainer: Trainer = module.Trainer(jobs, self._end)
             self._trainers[self._desk.task] = trainer
         return self._trainers[self._desk.task]
 
@@ -131,18 +132,25 @@ class Teaching:
 
     def use(self, model: "Model | None") -> None:
         """Go on from another model, or from none."""
-        if self.trainer is None and model is None:
-            return
+        self.check_idle()
+        if self.trainer or model:
+            self._trainer_of_task().use(model)
+            self.previews.forget()
+
+    def check_idle(self) -> None:
+        """Raise a ValueError while a training goes on."""
         if self.phase not in ("idle", "settled"):
-            raise ValueError(f"the training is {self.phase}: stop it first")
-        self._trainer_of_task().use(model)
-        self.previews.forget()
+            raise ValueError("a training is running: stop it first")
 
     def ask(self, answer: "Callable[[Model], object]") -> None:
         """Call back with the model as it is now; ValueError where there is none."""
         if self.trainer is None or self.model is None:
             raise ValueError("there is no model yet: train one, or load one")
         self.trainer.ask(answer)
+
+    def with_model(self, choice: ImageChoice, then: "Callable[[Model], object]") -> None:
+        """Call back with the model as it is now, once this image is measured."""
+        self.intensities.when_known([choice], lambda: self.ask(then))
 
     def relabel(self) -> None:
         """Take over names, outputs and colours of the classes."""
@@ -158,7 +166,7 @@ class Teaching:
         if why := self._desk.cannot_train():
             if trainer.is_running:
                 self.stop()
-                self._listener.said(f"training has stopped: {why}")
+                self._jobs.listener.said(f"training has stopped: {why}")
         elif trainer.phase == "settled":
             self.train()
         elif self._has_other_classes():
@@ -184,6 +192,8 @@ class Teaching:
         ndim = len(self.model.axes) if self.model else self.settings.ndim
         if self.previews.follow(self._desk.choice, self._desk.plane, ndim):
             self._look()
+        elif self.previews.is_due and self.trainer.is_running:
+            self.trainer.wake() if self.previews.is_single else self._look()
 
     def _look(self) -> None:
         choice = self._desk.choice
@@ -208,16 +218,12 @@ class Teaching:
             self.previews.show(self._piece, shown.labels, self.colours)
             if self.previews.has_more:
                 self._look()
-            elif self.previews.is_resting:
-                trainer.look(None)
+            else:
+                trainer.rest()
         if shown.update is not None:
-            self._listener.updated(shown.update)
+            self._jobs.listener.updated(shown.update)
 
     def _end(self) -> None:
         if self._begins_again:
             self._begins_again = False
             self.train()
-
-    def _fail(self, failure: Failure) -> None:
-        self._is_preparing = False
-        self._listener.failed(failure)

@@ -10,8 +10,7 @@ from napari_unet.core.modelfile import Model
 from napari_unet.core.targets import ClassLabel, Example
 from napari_unet.core.training import TrainResult, View, Wanted
 from napari_unet.core.validation import ValidationScore
-from napari_unet.session.jobs import Failure, Listener
-from napari_unet.session.jobs import Start as StartJob
+from napari_unet.session.jobs import Failure, Jobs
 from napari_unet.session.learning import (
     Look,
     Ready,
@@ -32,11 +31,8 @@ from napari_unet.session.views import Piece
 class Trainer:
     """Start a training, tell it what is wanted now, and keep what comes of it."""
 
-    def __init__(
-        self, start: StartJob, threads: int | None, listener: Listener, ended: Callable[[], object]
-    ) -> None:
-        self._start, self._threads = start, threads
-        self._listener, self._ended = listener, ended
+    def __init__(self, jobs: Jobs, ended: Callable[[], object]) -> None:
+        self._jobs, self._ended = jobs, ended
         self.phase: Phase = "idle"
         self.model: Model | None = None
         self.steps = 0
@@ -66,8 +62,10 @@ class Trainer:
         self.relabel(dataset.classes)
         self._wish = replace(self._wish, wanted=Wanted(dataset.examples, self._wish.wanted.view))
         self._steps_before, self.phase, self.method = self.steps, "training", dataset.normalisation
-        job = training(Start(dataset, settings, self.model, self._learner), lambda: self._wish, self._threads)
-        self._start(job, self._show, self._finish, self._fail)
+        job = training(
+            Start(dataset, settings, self.model, self._learner), lambda: self._wish, self._jobs.threads
+        )
+        self._jobs.start(job, self._show, self._finish, self._fail)
 
     def use(self, model: Model | None) -> None:
         """Go on from another model, or from none at all."""
@@ -90,6 +88,15 @@ class Trainer:
         self._wish = Wish(wanted, look)
         self._predict()
 
+    def rest(self) -> None:
+        """Predict what is looked at no more, for a while."""
+        self._tell(view=None)
+
+    def wake(self) -> None:
+        """Predict it again, when the core finds the time."""
+        if self._wish.look is not None:
+            self._tell(view=self._wish.look.view)
+
     def _predict(self) -> None:
         """Predict what is looked at where no training does it."""
         look = self._wish.look
@@ -98,16 +105,16 @@ class Trainer:
 
         def show(shown: Shown) -> None:
             self._is_predicting = False
-            self._listener.updated(shown)
+            self._jobs.listener.updated(shown)
             if not self.is_looking_at(look):
                 self._predict()
 
         def fail(failure: Failure) -> None:
             self._is_predicting = False
-            self._listener.failed(failure)
+            self._jobs.listener.failed(failure)
 
         self._is_predicting = True
-        self._start(predict_look(self.model, look, self._threads), lambda _: None, show, fail)
+        self._jobs.start(predict_look(self.model, look, self._jobs.threads), lambda _: None, show, fail)
 
     def is_looking_at(self, look: Look | None) -> bool:
         """Tell whether a prediction belongs to what is looked at now."""
@@ -153,7 +160,7 @@ class Trainer:
                 self._learner, self.scores = None, []
             self.model = news.model
             if news.words:
-                self._listener.said(news.words)
+                self._jobs.listener.said(news.words)
             return
         update = news.update
         assert update is not None
@@ -163,7 +170,7 @@ class Trainer:
             self.scores.append((self.steps, update.score))
         if update.model is not None:
             self._answer(update.model)
-        self._listener.updated(replace(news, update=replace(update, step=self.steps)))
+        self._jobs.listener.updated(replace(news, update=replace(update, step=self.steps)))
 
     def _finish(self, result: TrainResult) -> None:
         self.model, self._learner = result.model, result.learner
@@ -173,7 +180,7 @@ class Trainer:
     def _fail(self, failure: Failure) -> None:
         self._learner = None  # who knows in what state the failure left it
         self._end("idle")
-        self._listener.failed(failure)
+        self._jobs.listener.failed(failure)
 
     def _end(self, phase: Phase) -> None:
         self.phase = phase
