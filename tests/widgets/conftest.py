@@ -5,11 +5,15 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton
 
+from napari_unet.session.session import Session
+
 
 @pytest.fixture
 def session():
     """What the parts talk to; tests look at what it was asked."""
-    return MagicMock(viewer=SimpleNamespace(layers=[]))
+    fake = MagicMock(spec=Session)
+    fake.viewer = SimpleNamespace(layers=[])
+    return fake
 
 
 @pytest.fixture

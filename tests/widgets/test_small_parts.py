@@ -35,8 +35,8 @@ def chosen_file(monkeypatch, path, kind=""):
     ("task", "model", "names"),
     [
         ("classes", False, set()),
-        ("classes", True, {"take_prediction", "prediction"}),
-        ("objects", True, {"take_prediction", "prediction", "weight_map"}),
+        ("classes", True, {"take_prediction", "draw_box", "prediction"}),
+        ("objects", True, {"take_prediction", "draw_box", "prediction", "weight_map"}),
     ],
 )
 def test_corrections_need_a_prediction_and_weight_maps_objects(make, task, model, names):
@@ -50,6 +50,8 @@ def test_corrections_ask_the_session(make, session, press):
     part.show_state(SessionState(task="objects", has_model=True, plane=()))
     press(part, "take_prediction")
     session.take_prediction.assert_called_once_with()
+    press(part, "draw_box")
+    session.draw_box.assert_called_once_with()
     press(part, "prediction")
     session.toggle_prediction.assert_called_once_with()
     press(part, "weight_map")
@@ -132,7 +134,7 @@ def test_a_model_is_replaced_only_after_a_question(
 
 def test_an_annotation_is_saved_once_something_is_painted(make, session, press, monkeypatch):
     part = make(ModelPart)
-    part.show_state(SessionState(images=(ImageState("nuclei", (PlaneState((3,), False),)),)))
+    part.show_state(SessionState(choice=CHOICE, images=(ImageState("nuclei", (PlaneState((3,), False),)),)))
     chosen_file(monkeypatch, "/data/painted.tif")
     press(part, "save_annotation")
     session.save_annotation.assert_called_once_with(Path("/data/painted.tif"))
@@ -163,7 +165,9 @@ def test_a_slice_is_marked_complete(make, session, press, can_press):
     part = make(PlanesPart)
     part.show_state(SessionState())
     assert not can_press(part, "complete")
-    part.show_state(SessionState(images=(ImageState("nuclei", ()),), plane=(3,), plane_complete=True))
+    part.show_state(
+        SessionState(choice=CHOICE, images=(ImageState("nuclei", ()),), plane=(3,), plane_complete=True)
+    )
     assert part.findChild(QPushButton, "complete").isChecked()
     press(part, "complete")
     session.toggle_complete.assert_called_once_with()

@@ -40,8 +40,8 @@ class ModelPart(QWidget):
         self._words.setText(state.model or "no model yet")
         self._save.allow("" if state.has_model else "train a model first")
         self._load.allow("" if state.phase in ("idle", "settled") else "stop the training first")
-        painted = any(image.planes for image in state.images)
-        self._annotation.allow("" if painted else "nothing is painted yet")
+        painted = any(image.planes and image.name == self._name for image in state.images)
+        self._annotation.allow("" if painted else "nothing is painted on this image yet")
 
     def _on_save(self) -> None:
         path = path_to_save(self, "Save the model", f"{self._name}.safetensors", MODEL_FILES)

@@ -42,14 +42,16 @@ def toggle_weight_map(session: "Session") -> None:
 
 
 SHORTCUTS = (
-    Shortcut("K", "mark the slice complete, or take it back", lambda session: session.toggle_complete()),
-    Shortcut("G", "take the prediction as annotation", lambda session: session.take_prediction()),
+    Shortcut("K", "this slice is complete, or not", lambda session: session.toggle_complete()),
+    Shortcut("G", "take prediction as annotation", lambda session: session.take_prediction()),
     Shortcut("U", "train, pause, resume", train_or_pause),
     Shortcut("H", "hide or show the prediction", lambda session: session.toggle_prediction()),
     Shortcut("W", "show or hide the weight map", toggle_weight_map),
 )
 DIGITS = range(1, 10)
-DIGIT_WORDS = "choose the class; napari's own 1 to 7 rest here, its letters below and its toolbar remain"
+NOTE = """They work on the annotation layer, the
+mouse being over the image. There 1 to 7 do
+not change napari's mode: use its letters."""
 NAPARI = (
     ("P  E  F  L  Z", "brush, eraser, fill, pick, move"),
     ("[  ]", "smaller, larger brush"),
@@ -94,12 +96,9 @@ def _table() -> QWidget:
     table = QWidget()
     layout = QFormLayout(table)
     layout.setContentsMargins(QMargins())
-    ours = [("1 … 9", DIGIT_WORDS), *((each.key, each.words) for each in SHORTCUTS)]
+    layout.setSpacing(2)
+    ours = (("1 … 9", "choose the class"), *((each.key, each.words) for each in SHORTCUTS))
     for key, words in (*ours, *NAPARI):
-        label = QLabel(words)
-        label.setWordWrap(True)
-        layout.addRow(f"<b>{key}</b>", label)
-    note = QLabel("They work while the annotation layer is selected and the mouse is over the image.")
-    note.setWordWrap(True)
-    layout.addRow(note)
+        layout.addRow(f"<b>{key}</b>", QLabel(words))
+    layout.addRow(QLabel(NOTE))
     return table
