@@ -9,7 +9,7 @@ from qtpy.QtCore import QMargins
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_unet.session.classes import class_of_key
-from napari_unet.widgets.layouts import Folded
+from napari_unet.widgets.layouts import GAP, Folded
 
 if TYPE_CHECKING:
     from napari_unet.session.session import Session
@@ -49,9 +49,9 @@ SHORTCUTS = (
     Shortcut("W", "show or hide the weight map", toggle_weight_map),
 )
 DIGITS = range(1, 10)
-NOTE = """They work on the annotation layer, the
-mouse being over the image. There 1 to 7 do
-not change napari's mode: use its letters."""
+NOTE = """They work on the annotation layer while
+the mouse is over the image. There 1 to 7
+do not change napari's mode; its letters do."""
 NAPARI = (
     ("P  E  F  L  Z", "brush, eraser, fill, pick, move"),
     ("[  ]", "smaller, larger brush"),
@@ -96,7 +96,7 @@ def _table() -> QWidget:
     table = QWidget()
     layout = QFormLayout(table)
     layout.setContentsMargins(QMargins())
-    layout.setSpacing(2)
+    layout.setSpacing(GAP // 2)
     ours = (("1 … 9", "choose the class"), *((each.key, each.words) for each in SHORTCUTS))
     for key, words in (*ours, *NAPARI):
         layout.addRow(f"<b>{key}</b>", QLabel(words))
