@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
-from qtpy.QtWidgets import QCheckBox, QColorDialog, QLineEdit
+from qtpy.QtWidgets import QCheckBox, QColorDialog, QLineEdit, QWidget
 
 from napari_unet.session.classes import COLOURS, DEFAULT_CLASSES, ClassStyle, add_class, checked
 from napari_unet.session.state import SessionState
@@ -67,7 +67,7 @@ def test_a_name_that_is_taken_is_refused_with_the_reason(qtbot, form, session):
     rename(qtbot, form, 1, "background")
     assert form.value() == DEFAULT_CLASSES
     assert names(form) == ["background", "foreground"]
-    assert "called 'background'" in form.findChild(object, "classes_refusal").text()
+    assert "called 'background'" in form.findChild(QWidget, "classes_refusal").text()
     session.set_classes.assert_not_called()
 
 
@@ -111,12 +111,12 @@ def test_a_class_is_added_chosen_and_removed(form, session, press, can_press):
 
 def test_the_chosen_class_is_highlighted(form):
     form.show_state(SessionState(classes=THREE, selected=3))
-    chosen = [form.findChild(object, f"class_{i}").isChecked() for i in (1, 2, 3)]
+    chosen = [form.findChild(QWidget, f"class_{i}").isChecked() for i in (1, 2, 3)]
     assert chosen == [False, False, True]
 
 
 def test_among_objects_words_stand_in_the_place_of_classes(form):
     form.show()
     form.show_state(SessionState(task="objects"))
-    assert not form.findChild(object, "add_class").isVisible()
-    assert "label 1" in form.findChild(object, "objects_words").text()
+    assert not form.findChild(QWidget, "add_class").isVisible()
+    assert "label 1" in form.findChild(QWidget, "objects_words").text()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from napari.layers import Image
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QMenu
+from qtpy.QtWidgets import QComboBox, QMenu, QWidget
 
 from napari_unet.session.desk import OURS
 from napari_unet.session.images import ImageChoice
@@ -29,7 +29,7 @@ def ticks(part):
 
 
 def is_offered(part, name):
-    return not part.findChild(object, name).isHidden()
+    return not part.findChild(QWidget, name).isHidden()
 
 
 def test_without_an_image_nothing_can_be_annotated(part, session, can_press):
@@ -73,7 +73,7 @@ def test_a_stack_may_be_a_time_series(qtbot, part, session):
 def test_channels_are_chosen_by_ticks_and_one_stays(part, session):
     stack = image(3, 8, 8)
     show(part, session, [stack], ImageChoice((stack,), "CYX"))
-    channels = part.findChild(object, "channels")
+    channels = part.findChild(QWidget, "channels")
     assert channels.text() == "all 3 channels"
     ticks(part)["channel 1"].trigger()
     assert part.value().channels == (0, 2)

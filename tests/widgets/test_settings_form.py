@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QComboBox
+from qtpy.QtWidgets import QApplication, QComboBox, QWidget
 
 from napari_unet.session.settings import DEVICES, LOSSES, STRENGTHS, Settings
 from napari_unet.session.state import SessionState
@@ -57,7 +57,7 @@ def test_what_is_set_is_read_back_without_telling_anybody(form, session):
 def test_every_setting_has_a_row_that_explains_it(form):
     assert set(WORDS) == set(Settings.__dataclass_fields__)
     for name in WORDS:
-        assert len(form.findChild(object, name).toolTip()) > 30
+        assert len(form.findChild(QWidget, name).toolTip()) > 30
 
 
 def test_the_arrow_leads_from_auto_to_a_usual_value(qtbot, form, session):
@@ -84,7 +84,7 @@ def test_a_choice_is_told(qtbot, form, session):
 def test_a_state_is_shown_with_its_device(form):
     form.show_state(SessionState(settings=Settings(width=64), device="CPU, 2 threads, bf16"))
     assert form.value().width == 64
-    assert form.findChild(object, "device_words").text() == "CPU, 2 threads, bf16"
+    assert form.findChild(QWidget, "device_words").text() == "CPU, 2 threads, bf16"
 
 
 def test_scrolling_past_changes_nothing(form, session):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.layers import Image
-from qtpy.QtWidgets import QApplication, QComboBox, QFileDialog, QMessageBox, QPushButton
+from qtpy.QtWidgets import QApplication, QComboBox, QFileDialog, QMessageBox, QPushButton, QWidget
 
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import Failure
@@ -158,7 +158,7 @@ def test_an_annotation_is_saved_once_something_is_painted(make, session, press, 
 def test_the_slice_that_is_looked_at_is_described(make, state, words):
     part = make(PlanesPart)
     part.show_state(state)
-    assert part.findChild(object, "plane_words").text() == words
+    assert part.findChild(QWidget, "plane_words").text() == words
 
 
 def test_a_slice_is_marked_complete(make, session, press, can_press):
@@ -220,7 +220,7 @@ def message(qtbot):
 def test_a_failure_is_a_sentence_with_details_to_copy(message, press):
     assert message.isHidden()
     message.show_failure(Failure("the disk is full: make room", "Traceback …"))
-    assert message.findChild(object, "message_words").text() == "The disk is full: make room"
+    assert message.findChild(QWidget, "message_words").text() == "The disk is full: make room"
     press(message, "copy_details")
     assert QApplication.clipboard().text() == "the disk is full: make room\n\nTraceback …"
     press(message, "close_message")
@@ -232,10 +232,10 @@ def test_a_remark_has_no_details_and_hides_no_failure(message):
     assert message.findChild(QPushButton, "copy_details").isHidden()
     message.show_failure(Failure("broken", "details"))
     message.show_words("a remark")
-    assert message.findChild(object, "message_words").text() == "Broken"
+    assert message.findChild(QWidget, "message_words").text() == "Broken"
     message.hide()
     message.show_words("a remark")
-    assert message.findChild(object, "message_words").text() == "A remark"
+    assert message.findChild(QWidget, "message_words").text() == "A remark"
 
 
 def test_what_was_kept_is_offered(make, session, press):

@@ -1,7 +1,7 @@
 from types import SimpleNamespace
 
 import pytest
-from qtpy.QtWidgets import QMessageBox, QPushButton
+from qtpy.QtWidgets import QMessageBox, QPushButton, QWidget
 
 from napari_unet.session.state import SessionState
 from napari_unet.widgets.curves import Curves
@@ -45,7 +45,7 @@ def test_only_what_makes_sense_can_be_pressed_and_the_rest_says_why(part, state,
 
 def test_what_is_missing_is_said(part):
     part.show_state(SessionState(can_train="paint at least two classes"))
-    assert part.findChild(object, "verdict").text() == "To train: paint at least two classes."
+    assert part.findChild(QWidget, "verdict").text() == "To train: paint at least two classes."
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_is_missing_is_said(part):
 )
 def test_how_it_goes_is_said(part, phase, verdict, words):
     part.show_state(SessionState(phase=phase, verdict=verdict))
-    assert part.findChild(object, "verdict").text() == words
+    assert part.findChild(QWidget, "verdict").text() == words
 
 
 def test_the_buttons_ask_the_session(part, session, press):
