@@ -32,10 +32,52 @@ def loaded_by(statement: str, *options: str) -> set[str]:
         ("napari_unet.samples", GUI | FILE_LIBRARIES | (NUMERIC - {"numpy"})),
         ("napari_unet.core", GUI | FILE_LIBRARIES),
         ("napari_unet.cli", GUI | FILE_LIBRARIES | NUMERIC),
+        ("napari_unet.session.session", {"PyQt6", "PySide6", "torch"}),
+        ("napari_unet.widgets.dock", {"torch"}),
+        ("napari_unet.widgets.reader", {"torch"}),
     ],
 )
 def test_importing_stays_light(module, unwanted):
     assert loaded_by(f"import {module}") & unwanted == set()
+
+
+NO_QT = "import sys; sys.modules.update(dict.fromkeys(['PyQt5', 'PyQt6', 'PySide2', 'PySide6']))"
+NO_NAPARI = """
+import importlib.metadata as m
+def version(name, real=m.version):
+    if name == "napari":
+        raise m.PackageNotFoundError(name)
+    return real(name)
+m.version = version
+"""
+OLD_NAPARI = """
+import importlib.metadata as m
+m.version = lambda name, real=m.version: "0.8.1" if name == "napari" else real(name)
+"""
+
+
+@pytest.mark.parametrize(
+    ("without", "sentence"),
+    [
+        (
+            NO_QT,
+            "the dock needs a Qt binding, PySide6 or PyQt6: pip install 'napari-unet[gui]'",
+        ),
+        (
+            NO_NAPARI,
+            "the dock needs napari, which is not installed: pip install 'napari-unet[gui]'",
+        ),
+        (OLD_NAPARI, "the dock needs napari 0.9 or newer, not 0.8.1: pip install --upgrade napari"),
+    ],
+    ids=["no Qt", "no napari", "an old napari"],
+)
+@pytest.mark.parametrize("module", ["napari_unet.widgets", "napari_unet.widgets.dock"])
+def test_one_sentence_says_what_the_dock_needs(module, without, sentence):
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{without}\nimport {module}"], capture_output=True, text=True, check=False
+    )
+    last_line = ended.stderr.strip().splitlines()[-1]
+    assert last_line == f"ImportError: {sentence}"
 
 
 def test_the_version_is_known_where_nothing_is_installed():

@@ -25,7 +25,7 @@ def test_what_the_user_sets_is_read(plugin):
 
 def test_what_makes_no_sense_cannot_be_set(plugin):
     training = get_plugin_settings("napari-unet").training
-    for name, value in (("device", "abacus"), ("threads", -1), ("preview_seconds", 0.0)):
+    for name, value in (("device", "abacus"), ("threads", -1), ("preview_seconds", -1.0)):
         with pytest.raises(ValueError, match=name):
             setattr(training, name, value)
 

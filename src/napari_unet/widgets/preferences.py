@@ -9,11 +9,11 @@ from napari_unet.session.settings import Device
 
 @dataclass(frozen=True)
 class Preferences:
-    """The defaults of the manifest; 0 threads leave their number to the session."""
+    """The defaults of the manifest; 0 leaves threads and previews to the session."""
 
     device: Device = "auto"
     threads: int = 0
-    preview_seconds: float = 0.5
+    preview_seconds: float = 0.0
 
 
 def preferences() -> Preferences:
