@@ -1,5 +1,7 @@
 """A learner: steps, the average of the weights, and the way back from what is not finite."""
 
+import subprocess
+import sys
 from copy import deepcopy
 from math import isfinite
 
@@ -176,3 +178,9 @@ def test_going_on_follows_the_network_to_another_device(learner, batch):
     assert isfinite(learner.learn(on_gpu, 0.01))
     assert {weight.device.type for weight in learner.average.parameters()} == {"cuda"}
     assert learner.copy().input_shape((16, 16)) and learner.steps == 2
+
+
+def test_warming_up_loads_what_an_optimiser_needs():
+    script = "import sys; from napari_unet.core.learner import warm_up; warm_up(); n = len(sys.modules); "
+    script += "import torch; torch.optim.AdamW([torch.zeros(2, requires_grad=True)]); sys.exit(len(sys.modules) > n)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

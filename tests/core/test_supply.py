@@ -120,3 +120,15 @@ def test_a_supply_goes_on_with_what_an_earlier_training_has_held_out():
         made.follow(examples, 0)
         held.append([piece.image.tobytes() + piece.classes.tobytes() for piece in made.validation])
     assert held[0] == held[1]
+
+
+@pytest.mark.parametrize(("shape", "sizes"), [((32, 32), [4, 8, 16]), ((8, 16, 16), [2, 2, 4])])
+def test_first_batches_are_small_where_a_step_is_named(shape, sizes):
+    made, _ = supply(TINY, example(shape))
+    assert [len(made.draw(step).images) for step in (0, 16, 32)] == sizes
+    assert len(made.draw().images) == sizes[-1]
+
+
+def test_a_batch_of_a_given_size_is_never_small():
+    made, _ = supply(TINY, example((32, 32)), batch_size=5)
+    assert len(made.draw(0).images) == 5

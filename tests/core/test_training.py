@@ -16,6 +16,7 @@ from napari_unet.core.networks import ARCHITECTURES
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example
 from napari_unet.core.training import TrainConfig, View, Wanted, drain, train
+from napari_unet.samples import nuclei_stack
 
 CPU = torch.device("cpu")
 CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "bright"))
@@ -336,7 +337,7 @@ def test_memory_that_does_not_suffice_to_preview_does_not_flood_with_messages(mo
     monkeypatch.setattr(training, "UPDATE_SECONDS", 1000)
     example, updates = bright_discs(), []
     wanted = Wanted((example,), View(example.image))
-    drain(train(model_for([example]), wanted, replace(QUICK, steps=10)), updates.append)
+    drain(train(model_for([example]), wanted, replace(QUICK, steps=15)), updates.append)
     assert messages(updates).count("the view is not predicted now") == 1
 
 
@@ -410,15 +411,15 @@ class Wishes:
         return self.now
 
 
-def test_a_new_view_is_predicted_before_the_first_step_and_after_every_change():
+def test_a_new_view_is_predicted_after_the_first_steps_and_at_once_after_every_change():
     example = bright_discs()
     wishes = Wishes(Wanted((example,), View(example.image)))
     steps = train(model_for([example]), wishes, replace(QUICK, steps=50))
-    first = next(steps)
-    assert first.step == 0 and first.view is wishes.now.view
+    first = first_preview(steps)
+    assert 0 < first.step <= training.FIRST_STEPS and first.view is wishes.now.view
     assert first.preview.shape == (2, 64, 64) and first.preview.dtype == np.float32
     np.testing.assert_allclose(first.preview.sum(0), 1, atol=1e-3)
-    while (update := next(steps)).step < 2:
+    while (update := next(steps)).step < 8:
         pass
     wishes.now = replace(wishes.now, view=View(example.image[:, :20, :30]))
     following = [next(steps) for _ in range(3)]
@@ -426,11 +427,60 @@ def test_a_new_view_is_predicted_before_the_first_step_and_after_every_change():
     assert changed.preview.shape == (2, 20, 30) and changed.step <= update.step + 1
 
 
+def first_preview(steps):
+    return next(update for update in steps if update.preview is not None)
+
+
+@pytest.mark.parametrize("how", ["trained before", "going on"])
+def test_a_network_that_knows_something_shows_it_before_the_first_step(how):
+    example = bright_discs()
+    result = trained(model_for([example]), example)
+    model, learner = (result.model, result.learner) if how == "going on" else (result.model, None)
+    steps = train(model, Wanted((example,), View(example.image)), QUICK, learner)
+    assert first_preview(steps).step == 0
+
+
+def test_the_first_preview_comes_after_a_while_where_steps_are_slow(monkeypatch):
+    monkeypatch.setattr(training, "FIRST_SECONDS", 1e-9)
+    example = bright_discs()
+    steps = train(model_for([example]), Wanted((example,), View(example.image)), QUICK)
+    assert first_preview(steps).step == 1
+
+
+def test_the_first_score_waits_for_the_first_preview_of_a_training_that_is_watched():
+    example = bright_discs()
+    wishes = Wishes(Wanted((example,), View(example.image)))
+    steps = train(model_for([example]), wishes, TrainConfig(patch_size=32))
+    seen = []
+    while not (seen and seen[-1].score):
+        seen.append(next(steps))
+    assert any(update.preview is not None for update in seen)
+    wishes.now = replace(wishes.now, stop=True)
+    assert drain(steps).score is not None
+
+
+def test_the_first_batches_of_a_training_that_is_watched_are_small(monkeypatch):
+    sizes = []
+    real = training.Learner.learn
+    monkeypatch.setattr(
+        training.Learner,
+        "learn",
+        lambda s, batch, rate: sizes.append(len(batch.images)) or real(s, batch, rate),
+    )
+    example = bright_discs()
+    wishes = Wishes(Wanted((example,), View(example.image)))
+    drain(
+        train(model_for([example]), wishes, TrainConfig(patch_size=32)),
+        lambda update: update.step < 40 or setattr(wishes, "now", replace(wishes.now, stop=True)),
+    )
+    assert sizes[:16] == [4] * 16 and sizes[16:32] == [8] * 16 and set(sizes[32:]) == {16}
+
+
 def test_a_preview_says_which_view_it_belongs_to_so_that_a_stale_one_can_be_dropped():
     example = bright_discs()
     wishes = Wishes(Wanted((example,), View(example.image)))
-    steps = train(model_for([example]), wishes, QUICK)
-    stale = next(steps)
+    steps = train(model_for([example]), wishes, replace(QUICK, steps=20))
+    stale = first_preview(steps)
     wishes.now = replace(wishes.now, view=View(example.image))
     fresh = next(update for update in steps if update.preview is not None)
     assert stale.view is not wishes.now.view and fresh.view is wishes.now.view
@@ -444,7 +494,7 @@ def test_the_preview_gets_better():
         return Wanted((example,), View(example.image))  # a new view each time
 
     drain(
-        train(model_for([example]), look, replace(LEARNING, steps=30)),
+        train(model_for([example]), look, replace(LEARNING, steps=35)),
         lambda update: update.preview is not None and previews.append(update.preview),
     )
     right = [(preview.argmax(0) + 1 == example.annotation).mean() for preview in previews]
@@ -505,21 +555,21 @@ def test_weights_that_were_best_before_new_strokes_came_are_not_what_comes_back(
     assert result.score.mean_dice == 0.5
 
 
-def test_a_pause_takes_no_step_but_still_shows_new_views(monkeypatch):
+def test_a_pause_takes_no_step_but_still_shows_new_views():
     example = bright_discs()
-    wishes = Wishes(Wanted((example,), View(example.image), pause=True))
-    slept = []
-
-    def sleep(seconds):
-        slept.append(seconds)
-        if len(slept) == 3:
-            wishes.now = replace(wishes.now, pause=False)
-
-    monkeypatch.setattr(training, "sleep", sleep)
-    steps = train(model_for([example]), wishes, QUICK)
-    assert next(steps).preview is not None and not slept
-    assert next(steps).step == 0 and len(slept) == 3
-    assert drain(steps).steps == 3
+    wishes = Wishes(Wanted((example,), View(example.image)))
+    steps = train(model_for([example]), wishes, replace(QUICK, steps=1000))
+    first = first_preview(steps)
+    wishes.now = replace(wishes.now, view=View(example.image[:, :20]), pause=True)
+    shown = first_preview(steps)
+    assert shown.step == first.step and shown.preview.shape == (2, 20, 64)
+    wishes.now = replace(wishes.now, view=View(example.image), pause=True)
+    assert first_preview(steps).step == first.step
+    wishes.now = replace(wishes.now, pause=False)
+    while next(steps).step == first.step:
+        pass
+    wishes.now = replace(wishes.now, stop=True)
+    assert drain(steps).steps > first.step
 
 
 def test_stopping_returns_what_was_learnt_so_far():
@@ -669,3 +719,32 @@ def test_a_snapshot_can_be_trained_itself_and_training_leaves_it_alone():
     before = weights_of(copy)
     assert same(before, weights_of(model_for([example])))  # asked for before the first step
     assert not same(before, weights_of(trained(copy, example).model))
+
+
+def one_stroke_per_class():
+    """A plane of shipped nuclei with a stroke of 9 x 60 pixels of background, and one of nuclei."""
+    sample = nuclei_stack()
+    image = (sample.image[2] / np.float32(60) - 1).astype(np.float32)
+    annotation = np.zeros(image.shape, np.uint8)
+    annotation[104:113, 129:189] = 1
+    annotation[91:100, :60][sample.objects[2, 91:100, :60] > 0] = 2
+    return Example(image[None], annotation, (1.0, 1.0), "nuclei", (2, 0, 0)), sample.objects[2] > 0
+
+
+def test_a_stroke_of_each_class_gives_a_mask_that_makes_sense_after_a_few_steps():
+    example, nuclei = one_stroke_per_class()
+    wishes = Wishes(Wanted((example,), View(example.image)))
+    steps = train(model_for([example], Architecture()), wishes)
+    previews = [first_preview(steps) for _ in range(6)]
+    found = previews[-1].preview.argmax(0) == 1
+    assert 2 * (found & nuclei).sum() / (found.sum() + nuclei.sum()) > 0.7
+    wishes.now = replace(wishes.now, stop=True)
+    assert finite(drain(steps).model)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_dots_are_enough_to_begin_with(size):
+    annotation = np.zeros((192, 192), np.uint8)
+    annotation[5 : 5 + size, 5 : 5 + size], annotation[-1, -1] = 1, 2
+    example = replace(bright_discs((192, 192)), annotation=annotation)
+    assert finite(run([example], TrainConfig(steps=2))[0].model)

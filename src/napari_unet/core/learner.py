@@ -139,5 +139,10 @@ class Learner:
                     mean.copy_(value)
 
 
+def warm_up() -> None:
+    """Let torch load what its optimisers need: most of a second, once, better before somebody waits."""
+    torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+
+
 def _has_fused(network: nn.Module) -> bool:
     return next(network.parameters()).device.type in ("cpu", "cuda")

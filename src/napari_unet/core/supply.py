@@ -14,6 +14,8 @@ from napari_unet.core.validation import Holdout
 
 DEFAULT_BATCH = {2: 16, 3: 4}
 DEFAULT_PATCH = {2: 128, 3: 48}
+SMALL_BATCHES = ((16, 4), (32, 2))
+"""Until so many steps of a training that is watched, a batch is divided by so much: for quick first steps."""
 LEARNING_RATES = {"batch": 4e-3, "none": 1e-3}
 
 
@@ -124,10 +126,17 @@ class Supply:
         rigid = tuple(axis for axis, factor in enumerate(factors) if factor == 1)
         return replace(MANY_IMAGES if n_sources > 1 else ONE_STACK, rigid=rigid)
 
-    def draw(self) -> Batch:
-        """Draw the next batch of the examples that are followed."""
+    def draw(self, step: int | None = None) -> Batch:
+        """Draw the next batch of the examples that are followed; at the first steps a small one.
+
+        Without a step, and where its size is given, it is never smaller than memory allows.
+        """
         assert self._source is not None
-        return self._source.draw(self._batch_size, self._patch_shape, self._model.network.margin)
+        size = self._batch_size
+        if step is not None and self._config.batch_size is None:
+            divisor = next((divisor for end, divisor in SMALL_BATCHES if step < end), 1)
+            size = max(min(size, 2), size // divisor)  # batch norm may need two
+        return self._source.draw(size, self._patch_shape, self._model.network.margin)
 
     def shrink(self) -> str:
         """Ask for less memory from now on: half the batch, then half the patch."""

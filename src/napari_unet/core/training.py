@@ -32,6 +32,8 @@ VALIDATION_SHARE = 0.05
 """Share of the time that scoring may take."""
 PREVIEW_SHARE = 0.2
 """Share of the time that previews of an unchanged view may take."""
+FIRST_STEPS, FIRST_SECONDS = 5, 1.0
+"""Training of a network, in steps or in time, before which it has nothing to show."""
 N_SCORES = 20
 """How often a training of so many steps is scored."""
 MOST_HALVINGS = 10
@@ -142,6 +144,7 @@ class _Run:
         self._losses: list[float] = []
         self._reported_at, self._next_score, self._next_preview = 0.0, 0.0, 0.0
         self._previewed: View | None = None
+        self._knows_something = bool(self._steps_before or model.training)
         self._scored_step = 0
         self._best: tuple[ValidationScore, Snapshot] | None = None
         self._snapshot: object | None = None
@@ -194,7 +197,7 @@ class _Run:
 
     def _learn(self) -> float:
         with self._working():
-            batch = self._supply.draw()
+            batch = self._supply.draw(self._learner.steps if self._is_watched else None)
             rate = self._learning_rate * self._schedule.rate(self._now, self._steps)
             loss = self._learner.learn(batch, rate)
         self._steps += 1
@@ -214,6 +217,8 @@ class _Run:
         """Score the averaged weights when it is time."""
         if self._now < self._next_score or not self._losses:
             return
+        if self._is_watched and self._previewed is None:
+            return  # the first preview is waited for
         start = self._seconds
         update = self._measure_score()
         self._schedule.record(self._seconds, None if update.score is None else update.score.mean_dice)
@@ -221,9 +226,11 @@ class _Run:
         yield update
 
     def preview(self) -> Iterator[TrainUpdate]:
-        """Predict the view: at once when it is new, else when it is time."""
+        """Predict the view: at once when it is new and there is something to show, else when it is time."""
         view = self.wish.view
-        if view is None or (view is self._previewed and self._seconds < self._next_preview):
+        if view is None or not self._has_something_to_show:
+            return
+        if view is self._previewed and self._seconds < self._next_preview:
             return
         start = self._seconds
         preview = unless_memory_is_short(partial(self._predict_view, view))
@@ -279,6 +286,16 @@ class _Run:
         how: dict[str, JSON] = {name: getattr(self._config, name) for name in settings}
         how |= {"steps": self._steps_before + self._steps, "n_examples": len(self._examples or ())}
         return replace(self._model, network=network, training={**self._model.training, **how})
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether somebody looks on; given steps are taken alike with or without them."""
+        return self.wish.view is not None and self._config.steps is None
+
+    @property
+    def _has_something_to_show(self) -> bool:
+        is_early = self._steps < FIRST_STEPS and self._seconds < FIRST_SECONDS
+        return self._knows_something or not is_early
 
     @property
     def _now(self) -> float:

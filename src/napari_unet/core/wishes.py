@@ -13,7 +13,12 @@ from napari_unet.core.validation import ValidationScore
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A region whose prediction somebody is looking at: normalised pixels (C, *spatial)."""
+    """A region whose prediction somebody is looking at: normalised pixels (C, *spatial).
+
+    A new view is predicted at once, the same one again as time allows. An untrained network has nothing to
+    show: its first preview comes after five steps or a second of training, and where no number of steps is
+    given, those first steps take small batches and the first score waits, so that the preview comes soon.
+    """
 
     image: NDArray[np.float32]
 
