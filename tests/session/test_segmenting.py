@@ -238,6 +238,23 @@ def test_a_file_holds_what_the_layer_holds(viewer, segmenting, failures, tmp_pat
     assert not failures and said == ["cells is segmented and saved as labels.ome.tif"]
 
 
+def test_what_is_too_large_for_a_layer_goes_into_a_file_only(
+    viewer, segmenting, failures, tmp_path, monkeypatch
+):
+    def no_room(shape, dtype):
+        raise OSError("no room")
+
+    choice, said = volume(viewer), []
+    monkeypatch.setattr("napari_unet.session.segmenting.zeros", no_room)
+    segmenting.said.connect(said.append)
+    segmenting.segment_stack(model(task="objects"), choice, None, None, path=tmp_path / "objects.tif")
+    labels, _ = expected(model(task="objects"), choice)
+    np.testing.assert_array_equal(open_image(tmp_path / "objects.tif").read()[0], labels)
+    assert len(viewer.layers) == 1 and not failures and said[0].endswith("too large for a layer")
+    segmenting.segment_stack(model(), choice, None, COLOURS)
+    assert [each.sentence for each in failures] == ["no room"]
+
+
 def test_the_layer_fills_in_plane_by_plane(viewer, stepping, steps):
     choice = volume(viewer)
     viewer.dims.set_point(0, 2)

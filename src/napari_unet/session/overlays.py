@@ -65,8 +65,12 @@ class Overlay:
         return plane
 
     def clear(self) -> None:
-        """Begin anew with room for every plane; the old array stays with whoever writes to it still."""
-        self.layer.data = zeros(self.layer.data.shape, self.layer.data.dtype)
+        """Show nothing, until something is written."""
+        self.begin_anew(zeros(self.layer.data.shape, self.layer.data.dtype, sparse=True))
+
+    def begin_anew(self, data: NDArray[Any]) -> None:
+        """Show another array from now on; the one before stays with whoever writes to it still."""
+        self.layer.data = data
         self.layer.editable = False  # new data makes a layer editable
 
     def touched(self, region: Region) -> None:

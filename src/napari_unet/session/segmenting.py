@@ -20,7 +20,7 @@ from napari_unet.core.normalise import Intensity
 from napari_unet.core.results import ArraySink, Kind, ResultLayout
 from napari_unet.core.tiling import Region
 from napari_unet.session.desk import is_same
-from napari_unet.session.images import ImageChoice, Index, open_layers
+from napari_unet.session.images import ImageChoice, Index, open_layers, zeros
 from napari_unet.session.jobs import Failure, Start, failure
 from napari_unet.session.overlays import Overlay, ScoreOverlay
 from napari_unet.session.progress import Progress
@@ -68,14 +68,14 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A segmentation that goes on; `region` tells where in the layer a region of the result lies."""
+    """A segmentation that goes on; `region` tells where in its layer, if any, a region of the result lies."""
 
     order: Order
     whole: Image
     part: Image
     sink: Sink
-    result: Result
-    region: Callable[[Region], Region]
+    result: Result | None = None
+    region: Callable[[Region], Region] = tuple
     output: Output | None = None
     cancelled: Event = field(default_factory=Event)
 
@@ -164,11 +164,17 @@ class Segmenting:
         _check_fit(order.model, whole)
         layout = _layout(order, whole)
         output = None if path is None else _output(path, layout)
+        try:
+            data = zeros(_layer_shape(order.choice, layout), layout.dtype)
+        except OSError:
+            if output is None:
+                raise
+            return Job(order, whole, whole, output, output=output)  # too large to be shown
         result = self._result(order, whole)
-        result.overlay.clear()
+        result.overlay.begin_anew(data)
         result.numbers.highest = 0
         axes = "C" * (layout.kind == "probabilities") + order.choice.plane_axes.replace("C", "c") + "YX"
-        sink: Sink = ArraySink(as_result(result.overlay.layer.data, axes, layout.axes))
+        sink: Sink = ArraySink(as_result(data, axes, layout.axes))
         sink = _numbered(sink if output is None else Both((sink, output)), result)
         region = partial(in_layer, axes=axes, result_axes=layout.axes)
         return Job(order, whole, whole, sink, result, region, output)
@@ -198,7 +204,7 @@ class Segmenting:
     def _shown(self, job: Job, update: "StackUpdate") -> None:
         if self._progress is not None and not job.cancelled.is_set():
             self._progress.show(update.n_tiles_done, update.n_tiles)
-        if update.region is not None:
+        if job.result is not None and update.region is not None:
             job.result.overlay.touched(job.region(update.region))
 
     def _done(self, job: Job, whole: bool) -> None:
@@ -214,7 +220,7 @@ class Segmenting:
         progress, self._progress = self._progress, None
         if progress is not None:
             progress.close()
-        if job is not None and job.result.overlay.is_shown:
+        if job is not None and job.result is not None and job.result.overlay.is_shown:
             job.result.overlay.refresh()
         self.changed.emit()
 
@@ -284,9 +290,16 @@ def _numbered(sink: Sink, result: Result) -> Sink:
     return NumberedSink(sink, result.numbers, result.numbers.highest)
 
 
+def _layer_shape(choice: ImageChoice, layout: ResultLayout) -> tuple[int, ...]:
+    classes = (len(layout.classes),) if layout.kind == "probabilities" else ()
+    return (*classes, *choice.annotation_shape)
+
+
 def _words(job: Job, whole: bool) -> str:
+    """Say how it ended."""
     name, file = job.whole.name, job.output.path.name if job.output else ""
     if whole:
-        return f"{name} is segmented" + (f" and saved as {file}" if file else "")
-    kept = f"segmenting {name} was cancelled: what is done stays in the layer"
-    return kept + (f", {file} was not written" if file else "")
+        hidden = "" if job.result else "; it is too large for a layer"
+        return f"{name} is segmented" + (f" and saved as {file}" if file else "") + hidden
+    kept = ": what is done stays in the layer" if job.result else ""
+    return f"segmenting {name} was cancelled{kept}" + (f", {file} was not written" if file else "")
