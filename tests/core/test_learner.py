@@ -181,6 +181,12 @@ def test_going_on_follows_the_network_to_another_device(learner, batch):
 
 
 def test_warming_up_loads_what_an_optimiser_needs():
-    script = "import sys; from napari_unet.core.learner import warm_up; warm_up(); n = len(sys.modules); "
-    script += "import torch; torch.optim.AdamW([torch.zeros(2, requires_grad=True)]); sys.exit(len(sys.modules) > n)"
+    script = """
+import sys, torch
+from napari_unet.core.learner import warm_up
+warm_up()
+before = len(sys.modules)
+torch.optim.AdamW([torch.zeros(2, requires_grad=True)], fused=True)
+sys.exit(len(sys.modules) > before)
+"""
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
