@@ -74,6 +74,7 @@ class Dock(QWidget):
         self._timer = QTimer(self)
         self._timer.timeout.connect(self._tick)
         self._timer.start(TICK_MILLISECONDS)
+        self._tick()
 
     def end(self) -> None:
         """Take leave of the session; the last dock of a viewer closes it, and what was painted is kept."""
