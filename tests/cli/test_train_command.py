@@ -14,7 +14,9 @@ import tifffile
 import torch
 
 from napari_unet.cli import main
+from napari_unet.core.annotations import Meaning, save_annotation
 from napari_unet.core.modelfile import load_model
+from napari_unet.core.targets import ClassLabel
 
 TINY = ["--width", "2", "--depth", "1", "--steps", "2", "--device", "cpu"]
 RUN = [sys.executable, "-c", "from napari_unet.cli import main; main()", "train"]
@@ -234,3 +236,68 @@ def test_an_older_network_is_trained_further_without_naming_it_again(files, tmp_
     assert run(*files, "--out", first, "--architecture", "fcn32s", *TINY) == 0
     assert run(*files, "--out", second, "--start", first, *TINY) == 0
     assert load_model(second).architecture == "fcn32s"
+
+
+STROKES = Meaning("classes", (ClassLabel(1, 0, "background"), ClassLabel(2, 2, "stripe")), complete=((2,),))
+
+
+def annotate(path, meaning=STROKES):
+    """Strokes on the planes 0 and 2 of four, saved as the dock does."""
+    path.parent.mkdir(exist_ok=True)
+    plane = (stripes()[1] + 1) * (np.indices((64, 64))[0] % 9 < 3)
+    place = {"axes": "ZYX", "shape": (4, 64, 64), "spacing": (1.0, 1.0, 1.0)}
+    save_annotation(path, {(0,): plane, (2,): plane}, meaning, **place)
+    return path
+
+
+def test_a_saved_annotation_needs_no_options(files, tmp_path, capsys):
+    out = tmp_path / "model.safetensors"
+    assert run(files[0], annotate(tmp_path / "strokes.tif"), "--out", out, *TINY) == 0
+    assert load_model(out).classes == STROKES.classes
+    assert "2 annotated planes of 1 images; classes 0, 2" in capsys.readouterr().out
+    same = ["--task", "classes", "--unlabelled", "ignore", "--overwrite"]
+    assert run(files[0], tmp_path / "strokes.tif", "--out", out, *same, *TINY) == 0
+
+
+def test_folders_of_saved_annotations_pair_by_name(tmp_path, capsys):
+    for name in "ab":
+        save(tmp_path / "images" / f"{name}.tif", stripes((4, 64, 64))[0])
+        annotate(tmp_path / "strokes" / f"{name}.tif")
+    out = tmp_path / "model.safetensors"
+    assert run(tmp_path / "images", tmp_path / "strokes", "--out", out, *TINY) == 0
+    assert "4 annotated planes of 2 images" in capsys.readouterr().out
+
+
+def test_saved_objects_train_objects(files, tmp_path):
+    out = tmp_path / "model.safetensors"
+    annotate(tmp_path / "cells.tif", Meaning("objects", ()))
+    assert run(files[0], tmp_path / "cells.tif", "--out", out, *TINY) == 0
+    assert load_model(out).task == "objects"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--task", "objects", "--task is objects but strokes is annotated for classes: leave it out"),
+        ("--unlabelled", "background", "--unlabelled is background but strokes is an annotation"),
+        ("--complete", "1", "--complete is 1 but strokes says it itself: leave it out"),
+    ],
+)
+def test_an_option_that_contradicts_a_saved_annotation_is_refused(
+    option, value, words, files, tmp_path, capsys
+):
+    strokes = annotate(tmp_path / "strokes.tif")
+    out = tmp_path / "model.safetensors"
+    assert run(files[0], strokes, "--out", out, option, value, *TINY) == 2
+    assert words in capsys.readouterr().err and not out.exists()
+
+
+def test_a_saved_annotation_beside_plain_labels_is_refused(tmp_path, capsys):
+    image, labels = stripes((4, 64, 64))
+    for name in "ab":
+        save(tmp_path / "images" / f"{name}.tif", image)
+    annotate(tmp_path / "strokes" / "a.tif")
+    save(tmp_path / "strokes" / "b.tif", labels)
+    options = ["--out", tmp_path / "model.safetensors", *TINY]
+    assert run(tmp_path / "images", tmp_path / "strokes", *options) == 2
+    assert "a says what its values mean and b does not" in capsys.readouterr().err

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from napari_unet.core.annotations import Meaning, SavedAnnotation
 from napari_unet.core.examples import LabelOptions, annotation_of, read_examples
 from napari_unet.core.io.image import Image
+from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
 
 SPARSE = "ignore"
 
@@ -255,3 +257,37 @@ def test_a_time_point_without_labels_is_unlabelled_too():
     image = Image(pixels, "TYX", (1.0, 1.0), "pixel", ("",), "movie")
     labels = Image(values, "TYX", (1.0, 1.0), "pixel", ("",), "labels")
     assert len(read_examples([(image, labels)]).examples) == 1
+
+
+NAMED = (ClassLabel(1, 5, "cell"), ClassLabel(2, 0, "background"), ClassLabel(3, 3, "unused"))
+
+
+def saved(array, complete=(), task="classes", classes=NAMED):
+    return SavedAnnotation(image(array, name="strokes"), Meaning(task, classes, complete))
+
+
+def test_a_saved_annotation_says_itself_what_its_values_mean():
+    labels = np.zeros((3, 4, 4), np.uint8)
+    labels[0, 0], labels[1, 1] = 1, 1
+    pixels = image(ramp((3, 4, 4)))
+    dataset = read_examples([(pixels, saved(labels, ((1,),)))], LabelOptions("objects"))
+    assert dataset.task == "classes" and dataset.classes == NAMED[:2]
+    first, second = (example.annotation for example in dataset.examples)
+    assert set(first.flat) == {0, 1} and first[0].all()
+    assert second[1].tolist() == [1] * 4 and (second[[0, 2, 3]] == 2).all()
+    only = read_examples([(pixels, saved(labels, ((1,),)))], LabelOptions(planes=(1,)))
+    assert len(only.examples) == 1
+
+
+def test_complete_planes_of_a_saved_annotation_are_those_of_their_time_point():
+    labels = np.zeros((2, 2, 4, 4), np.uint8)
+    labels[..., 0, 0] = 2
+    series = SavedAnnotation(image(labels, "TZYX"), Meaning("objects", OBJECT_CLASSES, ((1, 0),)))
+    dataset = read_examples([(image(ramp((2, 2, 4, 4)), "TZYX"), series)])
+    assert [bool((e.annotation == 1).any()) for e in dataset.examples] == [False, False, True, False]
+    assert dataset.classes == OBJECT_CLASSES
+
+
+def test_a_saved_annotation_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match="give labels of the same shape"):
+        read_examples([(image(ramp((4, 5))), saved(np.ones((4, 4), np.uint8)))])

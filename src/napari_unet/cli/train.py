@@ -10,10 +10,19 @@ import typer
 from napari_unet.cli.arguments import integers, opening_options
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
+    from napari_unet.core.annotations import SavedAnnotation
     from napari_unet.core.examples import Dataset, LabelOptions
+    from napari_unet.core.io import Image
     from napari_unet.core.modelfile import Model
+
+    Pairs = Sequence[tuple[Image, Image | SavedAnnotation]]
+
+TaskName = Literal["classes", "objects"]
+UnlabelledName = Literal["background", "ignore"]
 
 ArchitectureName = Literal["unet", "paper", "fcn32s", "fcn16s", "fcn8s", "deconvnet"]
 LossName = Literal["ce", "weighted-ce", "dice", "ce+dice", "focal"]
@@ -24,11 +33,12 @@ def train(
     labels: Annotated[str, typer.Argument(help="Their labels, paired by name.")],
     out: Annotated[Path, typer.Option(help="The model file to write.")],
     task: Annotated[
-        Literal["classes", "objects"], typer.Option(help="A value is one class, or one object.")
-    ] = "classes",
+        TaskName | None, typer.Option(help="A value is one class (default), or one object.")
+    ] = None,
     unlabelled: Annotated[
-        Literal["background", "ignore"], typer.Option(help="What 0 means: background, or not annotated.")
-    ] = "background",
+        UnlabelledName | None,
+        typer.Option(help="What 0 means: background (default), or not annotated."),
+    ] = None,
     complete: Annotated[str, typer.Option(help="With ignore: planes where 0 is background, e.g. 3,7.")] = "",
     slices: Annotated[str, typer.Option(help="Planes to train on, e.g. 0,3,7; all by default.")] = "",
     ndim: Annotated[Literal[2, 3], typer.Option(help="2: planes; 3: volumes.")] = 2,
@@ -48,7 +58,10 @@ def train(
     channels: Annotated[str, typer.Option(help="Channels to use, e.g. 0,2.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
 ) -> None:
-    """Train a network on annotated images; without --minutes or --steps, until the score settles."""
+    """Train a network on annotated images; without --minutes or --steps, until the score settles.
+
+    An annotation that was saved in napari says itself what --task, --unlabelled and --complete say.
+    """
     begun = perf_counter()
     check_outputs(out, log, overwrite)
     from napari_unet.cli.training import run_training
@@ -60,11 +73,14 @@ def train(
 
     config = TrainConfig(loss=loss, minutes=minutes, steps=steps, validation=validation, seed=seed)
     planes = integers("--slices", slices)
-    options = LabelOptions(task, unlabelled, integers("--complete", complete) or (), planes, ndim)
     chosen_device = choose_device(device)
     opening = opening_options(axes, spacing, channels)
     first = None if start is None else load_start(start, chosen_device, architecture, width, depth)
-    dataset = read_dataset(images, labels, options, opening, first)
+    pairs = find_pairs(images, labels, opening)
+    refuse_contradictions([annotation for _, annotation in pairs], task, unlabelled, complete)
+    complete_planes = integers("--complete", complete) or ()
+    options = LabelOptions(task or "classes", unlabelled or "background", complete_planes, planes, ndim)
+    dataset = read_dataset(pairs, options, first)
     if first is None:
         wanted = Architecture(architecture or "unet", width, depth)
         model = new_model(dataset, wanted, seed=seed, device=chosen_device)
@@ -100,24 +116,42 @@ def check_output(path: Path | None, overwrite: bool) -> None:
         raise PermissionError(f"the folder {path.parent} cannot be written: choose another one")
 
 
-def read_dataset(
-    images: str,
-    labels: str,
-    options: "LabelOptions",
-    opening: dict[str, Any],
-    first: "Model | None" = None,
-) -> "Dataset":
-    """Pair the files, read what is annotated as the model to start from does, and say what was handled."""
-    from napari_unet.core.examples import read_examples
+def find_pairs(images: str, labels: str, opening: dict[str, Any]) -> "Pairs":
+    """Pair the files and open them; annotations that say what their values mean do so."""
+    from napari_unet.core.annotations import find_annotation
     from napari_unet.core.io import find_images, open_image, open_labels, pair_files
 
-    pairs = pair_files(find_images(images), find_images(labels))
     label_axes = (opening["axes"] or "").replace("C", "") or None
-    dataset = read_examples(
-        [(open_image(image, **opening), open_labels(mask, axes=label_axes)) for image, mask in pairs],
-        options,
-        normalisation=None if first is None else first.normalisation,
-    )
+    return [
+        (open_image(image, **opening), find_annotation(mask) or open_labels(mask, axes=label_axes))
+        for image, mask in pair_files(find_images(images), find_images(labels))
+    ]
+
+
+def refuse_contradictions(
+    labels: "Sequence[Image | SavedAnnotation]", task: str | None, unlabelled: str | None, complete: str
+) -> None:
+    """Refuse options that say something else than a saved annotation does."""
+    from napari_unet.core.annotations import SavedAnnotation
+
+    for each in labels:
+        if not isinstance(each, SavedAnnotation):
+            continue
+        name, meant = each.labels.name, each.meaning.task
+        if task not in (None, meant):
+            raise ValueError(f"--task is {task} but {name} is annotated for {meant}: leave it out")
+        if unlabelled == "background":
+            raise ValueError(f"--unlabelled is background but {name} is an annotation: leave it out")
+        if complete:
+            raise ValueError(f"--complete is {complete} but {name} says it itself: leave it out")
+
+
+def read_dataset(pairs: "Pairs", options: "LabelOptions", first: "Model | None" = None) -> "Dataset":
+    """Read what is annotated as the model to start from does, and say what was handled."""
+    from napari_unet.core.examples import read_examples
+
+    method = None if first is None else first.normalisation
+    dataset = read_examples(pairs, options, normalisation=method)
     for note in dataset.notes:
         typer.echo(note)
     typer.echo(

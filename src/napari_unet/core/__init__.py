@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_unet.core.annotations import Meaning, open_annotation, save_annotation
     from napari_unet.core.examples import LabelOptions, read_examples
     from napari_unet.core.io import open_image, open_labels
     from napari_unet.core.modelfile import Model, load_model, save_model
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Architecture",
     "LabelOptions",
+    "Meaning",
     "Model",
     "TrainConfig",
     "Wanted",
@@ -24,15 +26,18 @@ __all__ = [
     "fine_tune",
     "load_model",
     "new_model",
+    "open_annotation",
     "open_image",
     "open_labels",
     "read_examples",
+    "save_annotation",
     "save_model",
     "segment",
     "train",
 ]
 
 _ROOMS = {
+    "annotations": ("Meaning", "open_annotation", "save_annotation"),
     "examples": ("LabelOptions", "read_examples"),
     "io": ("open_image", "open_labels"),
     "modelfile": ("Model", "load_model", "save_model"),

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_unet.core.annotations import SavedAnnotation, common_meaning, pixels_of
 from napari_unet.core.io import Image, read_labels
 from napari_unet.core.normalise import Intensity, choose_method, measure_intensity, normalise
 from napari_unet.core.targets import OBJECT_CLASSES, Annotation, ClassLabel, Example, Task, annotated_classes
@@ -30,6 +31,8 @@ class LabelOptions:
         Planes to use; None is all.
     ndim : {2, 3}
         Whether a network sees planes or volumes.
+    background : int
+        Annotation value of the background of a sparse file.
 
     Raises
     ------
@@ -42,6 +45,7 @@ class LabelOptions:
     complete: tuple[int, ...] = ()
     planes: tuple[int, ...] | None = None
     ndim: Literal[2, 3] = 2
+    background: int = 1
 
     def __post_init__(self) -> None:
         if self.complete and self.dense:
@@ -90,7 +94,7 @@ class Dataset:
 
 
 def read_examples(
-    pairs: Sequence[tuple[Image, Image]],
+    pairs: Sequence[tuple[Image, Image | SavedAnnotation]],
     options: LabelOptions | None = None,
     *,
     normalisation: str | None = None,
@@ -99,9 +103,10 @@ def read_examples(
 
     Parameters
     ----------
-    pairs : sequence of (Image, Image)
+    pairs : sequence of (Image, Image or SavedAnnotation)
         Each image with its labels, of equal spatial shape.
     options : LabelOptions, optional
+        Of saved annotations only planes and ndim are used: they say themselves what their values mean.
     normalisation : {"percentile", "percentile-asinh"}, optional
         That of the model to start from; by default what suits the images.
 
@@ -112,8 +117,8 @@ def read_examples(
     Raises
     ------
     ValueError
-        If labels do not fit their image, a plane is out of range, the images differ in channels, or there is
-        nothing, one class only, or too many classes to train on.
+        If labels do not fit their image or each other, a plane is out of range, the images differ in
+        channels, or there is nothing, one class only, or too many classes to train on.
 
     Examples
     --------
@@ -125,10 +130,13 @@ def read_examples(
     (1, 2)
     """
     options = options or LabelOptions()
+    meaning = common_meaning([labels for _, labels in pairs])
+    if meaning is not None:
+        options = LabelOptions(meaning.task, "ignore", (), options.planes, options.ndim, meaning.background)
     first = pairs[0][0]
     _check_alike([image for image, _ in pairs], options.ndim)
     for image, labels in pairs:
-        _check_pair(image, labels, options)
+        _check_pair(image, pixels_of(labels), options)
     measured = [image_intensity(image) for image, _ in pairs]
     method = normalisation or choose_method(measured)
     notes: list[str] = []
@@ -142,7 +150,7 @@ def read_examples(
         raise ValueError(f"no finite pixel is annotated{where}: label at least two classes on one plane")
     axes = "ZYX"[-options.ndim :]
     spacing = first.spacing[-options.ndim :]
-    classes = _classes(examples, options)
+    classes = _classes(examples, options, () if meaning is None else meaning.classes)
     unit, channels = first.unit, first.channels
     return Dataset(
         tuple(examples), options.task, classes, axes, spacing, unit, channels, method, tuple(notes)
@@ -199,16 +207,26 @@ def annotation_of(labels: Annotation, options: LabelOptions, *, complete: bool =
     values = labels.astype(np.int64)
     if options.dense:
         return values + 1
-    return np.where(values == 0, 1, values) if complete else values
+    return np.where(values == 0, options.background, values) if complete else values
+
+
+def _at_time(labels: Image | SavedAnnotation, t: int, options: LabelOptions) -> LabelOptions:
+    if isinstance(labels, SavedAnnotation):
+        return replace(options, complete=labels.complete_planes(t))
+    return options
 
 
 def _image_examples(
-    image: Image, labels: Image, options: LabelOptions, intensity: Intensity, notes: list[str]
+    image: Image,
+    labels: Image | SavedAnnotation,
+    options: LabelOptions,
+    intensity: Intensity,
+    notes: list[str],
 ) -> Iterator[Example]:
     """Examples of one image: its annotated planes, or its volumes with the other planes unlabelled."""
     n_nonfinite = 0
     for t in range(image.n_timepoints):
-        annotation = _annotation(image.name, labels, t, options, notes)
+        annotation = _annotation(image.name, pixels_of(labels), t, _at_time(labels, t, options), notes)
         for region in _regions(image, options.ndim):
             if not annotation[region].any():
                 continue
@@ -251,10 +269,14 @@ def _annotation(name: str, labels: Image, t: int, options: LabelOptions, notes: 
     return annotation.reshape(values.shape)
 
 
-def _classes(examples: Sequence[Example], options: LabelOptions) -> tuple[ClassLabel, ...]:
+def _classes(
+    examples: Sequence[Example], options: LabelOptions, named: Sequence[ClassLabel]
+) -> tuple[ClassLabel, ...]:
     values = sorted({int(value) for example in examples for value in np.unique(example.annotation)} - {0})
     if options.task == "classes":
-        return annotated_classes(values, dense=options.dense)
+        known = {label.annotation_value: label for label in named}
+        found = annotated_classes(values, dense=options.dense)
+        return tuple(known.get(label.annotation_value, label) for label in found)
     if 1 not in values or len(values) < 2:
         what = "background" if 1 not in values else "objects"
         raise ValueError(f"the labels hold no {what}: annotate at least one object and some background")

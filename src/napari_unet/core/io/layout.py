@@ -1,7 +1,7 @@
 """What an output looks like before a pixel of it is written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +13,7 @@ from napari_unet.core.io.image import Region
 
 @dataclass(frozen=True)
 class Layout:
-    """Shape, type and meaning of an output; axes in TCZYX order, spacing in ZYX order."""
+    """Shape, type and meaning of an output; axes in TCZYX order, spacing in ZYX order; .tif keeps info."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -21,6 +21,7 @@ class Layout:
     spacing: tuple[float, ...]
     unit: str
     channels: Sequence[str]
+    info: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.shape, "output")

@@ -96,6 +96,7 @@ def create_output(
     spacing: Sequence[float],
     unit: str = UNKNOWN_UNIT,
     channels: Sequence[str] = (),
+    info: str = "",
     overwrite: bool = False,
 ) -> Output:
     """Prepare a result file; nothing is written before its `with` block is entered.
@@ -112,6 +113,8 @@ def create_output(
         Voxel size of each spatial axis in ZYX order.
     channels
         A name for each channel, or none.
+    info
+        Text that a `.tif` keeps beside its pixels, where ImageJ shows it too.
     overwrite
         Whether an existing result is replaced, once the new one is whole.
 
@@ -147,7 +150,7 @@ def create_output(
         raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first")
     _refuse_existing(path, overwrite=overwrite)
     layout = Layout(
-        tuple(map(int, shape)), np.dtype(dtype), axes, tuple(map(float, spacing)), unit, tuple(channels)
+        tuple(map(int, shape)), np.dtype(dtype), axes, tuple(map(float, spacing)), unit, tuple(channels), info
     )
     return Output(path, layout, overwrite=overwrite)
 

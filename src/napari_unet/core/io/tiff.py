@@ -18,7 +18,7 @@ from tifffile import TiffFile, TiffFrame, TiffPage, TiffPageSeries
 
 from napari_unet.core.io.damage import readable
 from napari_unet.core.io.image import Image, LazyArray, Region, make_image
-from napari_unet.core.io.names import image_stem
+from napari_unet.core.io.names import TIFF_SUFFIXES, image_stem
 from napari_unet.core.io.tiff_metadata import known_axes, read_metadata
 
 _CUT_DESCRIPTION = re.compile(r"TiffTag 270 .*invalid value offset")
@@ -114,6 +114,15 @@ def open_tiff(path: Path, axes: str | None = None) -> Image:
         raw_axes = series.axes
     axes = axes or known_axes(raw_axes, data.shape, path.name)
     return make_image(data, axes, metadata.sizes, metadata.unit, metadata.channels, image_stem(path))
+
+
+def read_info(path: Path) -> str:
+    """Return the text that a TIFF keeps beside its pixels as ImageJ does; "" where it is none or has none."""
+    if path.suffix.lower() not in TIFF_SUFFIXES or not path.is_file():
+        return ""
+    with readable(path), _unlogged(), TiffFile(path) as tif:
+        metadata = tif.imagej_metadata or next(iter(tif.shaped_metadata or ()), {})
+        return str(metadata.get("Info", ""))
 
 
 def _lazy_pixels(tif: TiffFile, series: TiffPageSeries, path: Path) -> LazyArray:

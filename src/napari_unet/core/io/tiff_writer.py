@@ -73,6 +73,8 @@ def _imagej(layout: Layout) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "unit": "micron" if layout.unit == "µm" else layout.unit.replace("Å", "angstrom")
     }
+    if layout.info:
+        metadata["Info"] = layout.info
     if "Z" in layout.sizes:
         metadata["spacing"] = layout.sizes["Z"]
     if any(layout.channels) and layout.n_channels > 1:
@@ -93,7 +95,8 @@ def _ome(layout: Layout) -> dict[str, Any]:
 
 
 def _shaped(layout: Layout) -> dict[str, Any]:
-    return {"spacing": list(layout.spacing), "unit": layout.unit, "channels": list(layout.channels)}
+    metadata = {"spacing": list(layout.spacing), "unit": layout.unit, "channels": list(layout.channels)}
+    return metadata | ({"Info": layout.info} if layout.info else {})
 
 
 def _allocate(path: Path, offset: int, n_bytes: int) -> None:
