@@ -106,3 +106,9 @@ class AnyScore:
 def test_there_is_always_something_to_say(history, painted, phase, is_ending):
     words = verdict(list(enumerate(history)), painted, phase, is_ending=is_ending)
     assert words and "\n" not in words
+
+
+def test_a_loaded_model_is_ready_to_segment_and_a_stopped_one_to_go_on():
+    loaded = "loaded: segment with it, or paint and train it further"
+    assert verdict([], {}, "idle", is_loaded=True) == loaded
+    assert verdict([], PAINTED, "idle", n_steps=3, is_loaded=True) == "stopped: press Train to go on"

@@ -72,6 +72,20 @@ class Annotated:
         return self._image
 
     @property
+    def fits(self) -> bool:
+        """Whether the layer covers the image pixel by pixel; either may have been given other data."""
+        return tuple(self.layer.data.shape) == self.choice.annotation_shape
+
+    def look_at(self, choice: ImageChoice) -> None:
+        """Go on with other channels of the same image."""
+        if choice is self.choice:
+            return
+        for each in set(choice.layers) - set(self.choice.layers):
+            each.events.data.connect(self._on_image)
+        self.choice = choice
+        self._on_image()
+
+    @property
     def planes(self) -> tuple[Index, ...]:
         """Planes that are annotated or complete, in order."""
         return tuple(sorted(self._strokes.cells.keys() | self.complete))

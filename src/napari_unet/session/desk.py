@@ -11,7 +11,15 @@ from napari.layers import Labels, Layer
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Task
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.classes import DEFAULT_CLASSES, ClassStyle, add_class, class_labels, colormap
-from napari_unet.session.images import ImageChoice, Index, guess_axes, placement, possible_axes, zeros
+from napari_unet.session.images import (
+    ImageChoice,
+    Index,
+    guess_axes,
+    open_layers,
+    placement,
+    possible_axes,
+    zeros,
+)
 
 OURS = "napari-unet"
 """Key in the metadata of the layers that we add: they are no images to train on."""
@@ -82,15 +90,23 @@ class Desk:
         return self.choice
 
     def choose(self, choice: ImageChoice | None) -> None:
-        """Work on this image from now on; its annotation layer, if any, is at hand."""
-        self.choice = choice
+        """Work on this image from now on; its annotation layers, if any, go with it."""
+        self.choice = None if choice is None else self._known(choice)
         if self.current:
             _select(self._viewer, self.current.layer)
+
+    def _known(self, choice: ImageChoice) -> ImageChoice:
+        """Return the choice by which the same is known already; what is annotated goes with a new one."""
+        same = [each for each in self._annotated if is_same(each.choice, choice)]
+        found = next((each.choice for each in same if _are_alike(each.choice, choice)), choice)
+        for each in same:
+            each.look_at(found)
+        return found
 
     def find_image(self) -> None:
         """Choose the selected image layer, or the topmost one; keep a choice that is still there."""
         layers = self._viewer.layers
-        if self.choice and all(layer in layers for layer in self.choice.layers):
+        if self.choice and _is_there(self.choice, layers):
             return
         found = [layer for layer in layers if is_image(layer)]
         active = [layer for layer in found if layer is layers.selection.active]
@@ -100,6 +116,7 @@ class Desk:
     def annotate(self) -> Annotated:
         """Return the chosen image's annotation with the brush ready, adding its layer where there is none."""
         choice = self.chosen()
+        open_layers(choice)  # where it cannot be trained on, nothing is to be painted
         if self.current is None:
             self._annotated.append(self._new_annotation(choice))
             self.show_classes()
@@ -171,7 +188,7 @@ class Desk:
         gone = [
             each
             for each in self._annotated
-            if each.layer not in layers or not all(layer in layers for layer in each.choice.layers)
+            if each.layer not in layers or not _is_there(each.choice, layers) or not each.fits
         ]
         self._annotated = [each for each in self._annotated if each not in gone]
         return tuple(each for each in gone if each.planes)
@@ -213,6 +230,18 @@ def is_image(layer: Layer) -> bool:
 def is_same(one: ImageChoice, other: ImageChoice) -> bool:
     """Tell whether two choices have their annotation in common: the same layers, seen with the same axes."""
     return one.axes == other.axes and one.layers[0] is other.layers[0]
+
+
+def _are_alike(one: ImageChoice, other: ImageChoice) -> bool:
+    return (one.layers, one.channels) == (other.layers, other.channels)
+
+
+def _is_there(choice: ImageChoice, layers: Sequence[Layer]) -> bool:
+    """Tell whether the layers of a choice are in the viewer, and still are what they were chosen as."""
+    first = choice.layers[0]
+    return all(each in layers and each.ndim == first.ndim for each in choice.layers) and (
+        choice.axes in possible_axes(first)
+    )
 
 
 def _shows_planes(viewer: ViewerModel, layer: Layer, n_outer: int) -> bool:

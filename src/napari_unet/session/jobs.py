@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 U = TypeVar("U")
 R = TypeVar("R")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,18 @@ class Jobs:
         work: Generator[U, None, R],
         done: Callable[[R], object],
         shown: Callable[[U], object] = lambda _: None,
+        failed: Callable[[Failure], object] | None = None,
     ) -> None:
-        """Start a job; whatever fails, in it or in what is done with its result, is told as a sentence."""
+        """Start a job; whatever fails, in it or in what is done with its news, is told as a sentence."""
+        failed = failed or self.listener.failed
+        self.start(work, self._telling(shown), self._telling(done), self._telling(failed))
 
-        def finish(result: R) -> None:
+    def _telling(self, take: Callable[[V], object]) -> Callable[[V], None]:
+        def take_and_tell(news: V) -> None:
             with self.telling():
-                done(result)
+                take(news)
 
-        self.start(work, shown, finish, self.listener.failed)
+        return take_and_tell
 
     @contextmanager
     def telling(self) -> Iterator[None]:

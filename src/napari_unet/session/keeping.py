@@ -40,6 +40,11 @@ class Keeping:
             self._choice = choice
             self.offer = None if choice is None else self._autosave.find(image_key(choice))
 
+    def look_again(self) -> None:
+        """Offer at once what an annotation held that has just gone."""
+        self.flush()
+        self._choice = None
+
     def tick(self, teaching: Teaching) -> None:
         """Keep what is due."""
         now = monotonic()

@@ -38,11 +38,11 @@ class Ready:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A preview as output values (Y, X) of the plane that is looked at, and what else a training tells."""
+    """A preview as numbers (Y, X) of the likeliest classes on the plane that is looked at, and other news."""
 
     update: TrainUpdate | None
     look: Look | None = None
-    labels: NDArray[np.uint8] | None = None
+    numbers: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,23 +80,20 @@ def training(
         except StopIteration as end:
             result: TrainResult = end.value
             return result
-        yield _shown(update, wish().look, ready.model.classes)
+        yield _shown(update, wish().look)
 
 
-def _shown(update: TrainUpdate, look: Look | None, classes: tuple[ClassLabel, ...]) -> Shown:
+def _shown(update: TrainUpdate, look: Look | None) -> Shown:
     """Turn probabilities (n_classes, *spatial) into the small array that is shown; drop a stale preview."""
     if update.preview is None or look is None or update.view is not look.view:
         return Shown(replace(update, preview=None))
-    return Shown(replace(update, preview=None), look, _labels(update.preview, look, classes))
+    return Shown(replace(update, preview=None), look, _numbers(update.preview, look))
 
 
-def _labels(
-    probabilities: NDArray[np.float32], look: Look, classes: tuple[ClassLabel, ...]
-) -> NDArray[np.uint8]:
+def _numbers(probabilities: NDArray[np.float32], look: Look) -> NDArray[np.uint8]:
     planes = probabilities if look.plane is None else probabilities[:, look.plane]
-    outputs = np.array([label.output_value for label in classes], np.uint8)
-    labels: NDArray[np.uint8] = outputs[planes.argmax(0)]
-    return labels
+    numbers: NDArray[np.uint8] = planes.argmax(0).astype(np.uint8)
+    return numbers
 
 
 def predict_look(model: Model, look: Look, threads: int | None) -> Generator[None, None, Shown]:
@@ -105,7 +102,7 @@ def predict_look(model: Model, look: Look, threads: int | None) -> Generator[Non
     leave_a_core(threads)
     device = next(model.network.parameters()).device
     probabilities = predict_region(Predictor(model.network, device), look.view.image)
-    return Shown(None, look, _labels(probabilities, look, model.classes))
+    return Shown(None, look, _numbers(probabilities, look))
 
 
 def prepare_model(start: Start) -> Ready:
@@ -118,9 +115,16 @@ def prepare_model(start: Start) -> Ready:
     if same:
         return Ready(model, "")
     changed, anew = fine_tune(dataset, model)
-    fresh = [label.name for label in dataset.classes if label not in model.classes]
-    words = f"{', '.join(fresh)} learnt from the start, the rest goes on" if fresh else ""
-    return Ready(changed, words if anew else "")
+    return Ready(changed, _differences(dataset, model) if anew else "")
+
+
+def _differences(dataset: Dataset, model: Model) -> str:
+    """Say what is learnt from the start."""
+    new = [label.name for label in dataset.classes if label not in model.classes]
+    n_channels, n_before = len(dataset.channels), len(model.channels)
+    if n_channels != n_before:
+        new.append(f"the first layer (for {n_channels} channels instead of {n_before})")
+    return f"{' and '.join(new)} learnt from the start, the rest goes on" if new else ""
 
 
 def frozen(model: Model) -> Model:
@@ -137,7 +141,7 @@ def relabelled(model: Model, labels: tuple[ClassLabel, ...]) -> Model:
 def describe(model: Model, steps: int) -> str:
     """Name a model in a line."""
     config = model.network.config
-    trained = f"{steps} steps" if steps else "from a file"
+    trained = f"{steps} steps" if steps else "from a file" if model.training else "untrained"
     size = f"width {config.width}, depth {config.depth}"
     return f"U-Net {config.ndim}D, {size}, {len(model.classes)} classes, {trained}"
 

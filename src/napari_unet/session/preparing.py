@@ -11,7 +11,7 @@ from napari_unet.core.targets import ClassLabel
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice, open_layers
-from napari_unet.session.jobs import Failure, Jobs, caught
+from napari_unet.session.jobs import Failure, Jobs, caught, failure
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,12 @@ class Intensities:
             self._measure()
 
         self._is_busy = True
-        self._jobs.run(caught(measure([open_layers(choice) for choice in missing])), keep)
+        try:
+            images = [open_layers(choice) for choice in missing]
+        except (ValueError, TypeError) as error:
+            keep(failure(error))
+        else:
+            self._jobs.run(caught(measure(images)), keep)
 
     def _call_back(self) -> None:
         ready = [each for each in self._waiting if all(choice in self._found for choice in each.choices)]
@@ -101,6 +106,8 @@ def gather(
 ) -> Dataset:
     """Read what is annotated in all images; ValueError where they do not go together."""
     images = desk.images
+    if not images:
+        raise ValueError("nothing is annotated any more: press Annotate and paint first")
     _check(images, ndim)
     method = method or choose_method([intensities[each.choice] for each in images])
     examples = tuple(
@@ -109,6 +116,8 @@ def gather(
         for example in each.examples(ndim, replace(intensities[each.choice], method=method))  # type: ignore[arg-type]
     )
     first = images[0].image
+    if not examples:
+        raise ValueError("no finite pixel is annotated: paint where the image has values")
     axes, spacing = "ZYX"[-ndim:], first.spacing[-ndim:]
     return Dataset(examples, desk.task, labels, axes, spacing, first.unit, first.channels, method, notes=())
 

@@ -8,6 +8,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_unet.core.normalise import Intensity
+from napari_unet.session.desk import is_same
 from napari_unet.session.images import ImageChoice, Index, open_layers
 from napari_unet.session.overlays import Overlay
 from napari_unet.session.views import PIECE, Piece, Place, pieces, read_piece, visible_place
@@ -22,7 +23,12 @@ class Previews:
         self._places: tuple[Place, ...] = ()
         self._turn = 0
         self._began = self._due = 0.0
-        self._overlays: dict[ImageChoice, Overlay] = {}
+        self._overlays: dict[Overlay, ImageChoice] = {}
+
+    @property
+    def choice(self) -> ImageChoice | None:
+        """The image that is looked at."""
+        return self._seen[0] if self._seen else None
 
     @property
     def has_more(self) -> bool:
@@ -75,24 +81,28 @@ class Previews:
 
     def _overlay(self, choice: ImageChoice, colormap: DirectLabelColormap) -> Overlay:
         """Return the overlay of an image, a new one where there is none or the user has deleted it."""
-        overlay = self._overlays.get(choice)
-        if overlay is None or not overlay.is_shown:
-            overlay = Overlay(self._viewer, choice, f"{choice.name} prediction", np.uint8, colormap)
-            self._overlays[choice] = overlay
+        for overlay, of in self._overlays.items():
+            if is_same(of, choice) and overlay.is_shown:
+                if overlay.layer.data.shape == choice.annotation_shape:
+                    return overlay
+                self._viewer.layers.remove(overlay.layer)  # the image has been replaced by another
+        self._overlays = {each: of for each, of in self._overlays.items() if each.is_shown}
+        overlay = Overlay(self._viewer, choice, f"{choice.name} prediction", np.uint8, colormap)
+        self._overlays[overlay] = choice
         return overlay
 
     def recolour(self, colormap: DirectLabelColormap) -> None:
         """Show the colours that the classes have now."""
-        for overlay in self._overlays.values():
+        for overlay in self._overlays:
             overlay.layer.colormap = colormap
 
     def forget(self) -> None:
         """Clear what another model has predicted, and look anew."""
         self._seen = None
-        for overlay in self._overlays.values():
+        for overlay in self._overlays:
             overlay.clear()
 
     def toggle(self) -> None:
         """Show the predictions, or hide them."""
-        for overlay in self._overlays.values():
+        for overlay in self._overlays:
             overlay.layer.visible = not overlay.layer.visible

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -94,9 +95,13 @@ class Session:
             self.keeping.tick(self.teaching)
 
     def _drop_gone(self) -> None:
-        for image in self.desk.drop_gone():
+        gone = self.desk.drop_gone()
+        for image in gone:
             self.keeping.seal(image)
-            self._say(f"the annotation of {image.choice.name} was deleted: what it held is kept")
+            what = "was deleted" if image.fits else "no longer fits its image"
+            self._say(f"the annotation of {image.choice.name} {what}: what it held is kept")
+        if gone:
+            self.keeping.look_again()
             self.teaching.learn()
 
     def follow_painting(self) -> None:
@@ -120,6 +125,7 @@ class Session:
         """Work on this image."""
         with self._verb():
             self.desk.choose(choice)
+            self.teaching.learn()
 
     def annotate(self) -> None:
         """Make the annotation layer of the chosen image ready to paint."""
@@ -131,6 +137,7 @@ class Session:
         with self._verb():
             self.teaching.stop()
             self.desk.set_task(task)
+            self.teaching.look_anew()
 
     def set_classes(self, classes: Classes) -> None:
         """Take over names, colours, the background, added and removed classes."""
@@ -257,13 +264,18 @@ class Session:
             self.desk.set_task(model.task)
             if model.task == "classes" and not any(image.planes for image in self.desk.images):
                 self.desk.set_classes(class_styles(model.classes, self.desk.classes))
+            self.teaching.settings = replace(self.settings, ndim=3 if model.axes == "ZYX" else 2)
             self.teaching.use(model)
             self._say(f"{name} is loaded{self._differences(model)}")
 
     def _differences(self, model: "Model") -> str:
-        known = {label.annotation_value for label in model.classes}
-        new = [label.name for label in self.desk.labels if label.annotation_value not in known]
-        return f"; it does not know {', '.join(new)} yet: train it further" if new else ""
+        known = {label.annotation_value: label.name for label in model.classes}
+        painted = {label.annotation_value: label.name for label in self.desk.labels}
+        new = [name for value, name in painted.items() if value not in known]
+        old = [name for value, name in known.items() if value not in painted]
+        return (f"; it does not know {', '.join(new)} yet: train it further" if new else "") + (
+            f"; trained further it will forget {', '.join(old)}, which is no class here" if old else ""
+        )
 
     def save_annotation(self, path: Path) -> None:
         """Write the annotation of the chosen image to a TIFF that the command line trains from alike."""

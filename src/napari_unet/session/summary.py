@@ -56,9 +56,17 @@ def _verdict(desk: "Desk", teaching: Teaching) -> str:
     else:
         amounts = {style.name: int(style.value in painted) for style in desk.classes}
     trainer = teaching.trainer
-    scores = trainer.scores if trainer else []
-    message, is_ending = (trainer.message, trainer.is_ending) if trainer else ("", False)
-    return verdict(scores, amounts, teaching.phase, message=message, is_ending=is_ending)
+    if trainer is None:
+        return verdict([], amounts, teaching.phase)
+    return verdict(
+        trainer.scores,
+        amounts,
+        teaching.phase,
+        message=trainer.message,
+        is_ending=trainer.is_ending,
+        n_steps=trainer.steps,
+        is_loaded=trainer.can_predict,
+    )
 
 
 def _is_painted(value: int, painted: int) -> bool:

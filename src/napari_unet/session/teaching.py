@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
+from napari_unet.core.examples import Dataset
 from napari_unet.core.normalise import Intensity
 from napari_unet.core.targets import ClassLabel, Example, Task
 from napari_unet.session.classes import OBJECT_STYLES, prediction_colormap
@@ -36,7 +38,7 @@ class Teaching:
         self._trainers: dict[Task, Trainer] = {}
         self._piece: Piece | None = None
         self._is_preparing = False
-        self._begins_again = False
+        self._begins_again = self._is_held = False
 
     @property
     def trainer(self) -> "Trainer | None":
@@ -93,9 +95,10 @@ class Teaching:
             return
         self._is_preparing = False
         trainer = self._trainer_of_task()
-        dataset = gather(self._desk, self.intensities, self.settings.ndim, trainer.method, self._desk.labels)
-        trainer.begin(dataset, self.settings)
-        self._look()
+        dataset = self._gather(self.settings.ndim)
+        self._see(dataset)
+        self._piece = self._read()
+        trainer.begin(dataset, self.settings, self._piece)
 
     def _give_up(self) -> None:
         self._is_preparing = False
@@ -105,7 +108,8 @@ class Teaching:
         if self._desk.task not in self._trainers:
             module = import_module("napari_unet.session.trainer")
             jobs = replace(self._jobs, listener=replace(self._jobs.listener, updated=self._show))
-            trainer: Trainer = module.Trainer(jobs, self._end)
+            trainer: Trainer = module.Trainer(jobs, self._recolour, self._end)
+            trainer.hold(self._is_held)
             self._trainers[self._desk.task] = trainer
         return self._trainers[self._desk.task]
 
@@ -118,6 +122,7 @@ class Teaching:
         """Go on."""
         if self.trainer:
             self.trainer.resume()
+            self.learn()
 
     def stop(self) -> None:
         """End the training; pressed again, it goes on from there."""
@@ -127,6 +132,7 @@ class Teaching:
 
     def hold(self, on: bool) -> None:
         """Leave the computer to a segmentation."""
+        self._is_held = on
         for trainer in self._trainers.values():
             trainer.hold(on)
 
@@ -135,7 +141,7 @@ class Teaching:
         self.check_idle()
         if self.trainer or model:
             self._trainer_of_task().use(model)
-            self.previews.forget()
+            self.look_anew()
 
     def check_idle(self) -> None:
         """Raise a ValueError while a training goes on."""
@@ -144,66 +150,106 @@ class Teaching:
 
     def ask(self, answer: "Callable[[Model], object]") -> None:
         """Call back with the model as it is now; ValueError where there is none."""
-        if self.trainer is None or self.model is None:
-            raise ValueError("there is no model yet: train one, or load one")
-        self.trainer.ask(answer)
+        self._trainer_with_model().ask(answer)
 
     def with_model(self, choice: ImageChoice, then: "Callable[[Model], object]") -> None:
         """Call back with the model as it is now, once this image is measured."""
+        self._trainer_with_model()
         self.intensities.when_known([choice], lambda: self.ask(then))
+
+    def _trainer_with_model(self) -> "Trainer":
+        if self.trainer is None or self.model is None:
+            raise ValueError("there is no model yet: train one, or load one")
+        return self.trainer
 
     def relabel(self) -> None:
         """Take over names, outputs and colours of the classes."""
+        before = [label.output_value for label in self.labels]
         if self.trainer and self._desk.task == "classes":
             self.trainer.relabel(self._desk.labels)
+        if before != [label.output_value for label in self.labels]:
+            self.look_anew()
+        self._recolour()
+
+    def _recolour(self) -> None:
         self.previews.recolour(self.colours)
 
     def learn(self) -> None:
         """Take over what has just been painted."""
-        trainer = self.trainer
-        if trainer is None or trainer.phase == "idle" or self._is_preparing:
+        if self.phase not in ("training", "paused", "settled"):
             return
-        if why := self._desk.cannot_train():
-            if trainer.is_running:
-                self.stop()
-                self._jobs.listener.said(f"training has stopped: {why}")
-        elif trainer.phase == "settled":
+        if not (why := self._desk.cannot_train()):
+            self.intensities.when_known([image.choice for image in self._desk.images], self._go_on)
+        elif self.phase != "settled":
+            self.stop()
+            self._jobs.listener.said(f"training has stopped: {why}")
+
+    def _go_on(self) -> None:
+        """Go on with what is painted now; a network for other classes or channels has to be made first."""
+        trainer = self.trainer
+        if trainer is None or trainer.phase not in ("training", "paused", "settled"):
+            return
+        dataset = self._gather(self.ndim)
+        fits = trainer.fits(dataset)
+        if fits and trainer.knows(dataset.examples):
+            return
+        if trainer.phase == "settled":
             self.train()
-        elif self._has_other_classes():
+        elif fits:
+            trainer.learn_from(dataset.examples)
+        elif trainer.phase == "training":  # else when it is resumed
             trainer.stop()
             self._begins_again = True
-        else:
-            choices = [image.choice for image in self._desk.images]
-            self.intensities.when_known(choices, lambda: trainer.learn_from(self.examples()))
 
-    def _has_other_classes(self) -> bool:
-        painted = {label.annotation_value for label in self._desk.labels}
-        return painted != {label.annotation_value for label in self.labels}
+    @property
+    def ndim(self) -> Literal[2, 3]:
+        """Spatial axes of what is trained, or will be."""
+        terms = self.trainer.terms if self.trainer else None
+        return self.settings.ndim if terms is None else 3 if len(terms.axes) == 3 else 2
 
     def examples(self) -> tuple[Example, ...]:
         """Everything that is painted, as it is trained on."""
+        return self._gather(self.ndim).examples
+
+    def _gather(self, ndim: Literal[2, 3]) -> Dataset:
         method = self.trainer.method if self.trainer else None
-        return gather(self._desk, self.intensities, self.settings.ndim, method, self._desk.labels).examples
+        return gather(self._desk, self.intensities, ndim, method, self._desk.labels)
 
     def follow_camera(self) -> None:
         """Predict what the user looks at now."""
-        if self.trainer is None or self.trainer.method is None or self.phase == "preparing":
+        if self.trainer is None or self.trainer.terms is None or self.phase == "preparing":
             return
-        ndim = len(self.model.axes) if self.model else self.settings.ndim
-        if self.previews.follow(self._desk.choice, self._desk.plane, ndim):
+        if self._see(self.trainer.terms):
             self._look()
         elif self.previews.is_due and self.trainer.is_running:
             self.trainer.wake() if self.previews.is_single else self._look()
 
-    def _look(self) -> None:
+    def look_anew(self) -> None:
+        """Forget what is shown: it was predicted otherwise than it would be now."""
+        self.previews.forget()
+        self._recolour()
+
+    def _see(self, terms: "Dataset | Model") -> bool:
+        """Look where the user looks, if that can be predicted; tell whether that has changed."""
         choice = self._desk.choice
+        if choice is not None and not _can_predict(terms, choice):
+            choice = None
+        return self.previews.follow(choice, self._desk.plane, len(terms.axes))
+
+    def _look(self) -> None:
+        """Have predicted what is seen; until its image is measured, nothing."""
+        choice = self.previews.choice
+        self._piece = self._read()
+        if self.trainer:
+            self.trainer.look(self._piece)
+        if choice is not None and choice not in self.intensities:
+            self.intensities.when_known([choice], self._look)
+
+    def _read(self) -> "Piece | None":
+        choice = self.previews.choice
         if choice is None or choice not in self.intensities:
-            if choice is not None:
-                self.intensities.when_known([choice], self._look)
-            return
-        assert self.trainer is not None
-        self._piece = self.previews.piece(self.intensity(choice))
-        self.trainer.look(self._piece)
+            return None
+        return self.previews.piece(self.intensity(choice))
 
     def intensity(self, choice: ImageChoice) -> Intensity:
         """Return the measured intensities of an image, to be used as the model does."""
@@ -214,8 +260,9 @@ class Teaching:
         trainer = self.trainer
         if trainer is None:
             return
-        if shown.labels is not None and self._piece is not None and trainer.is_looking_at(shown.look):
-            self.previews.show(self._piece, shown.labels, self.colours)
+        if shown.numbers is not None and self._piece is not None and trainer.is_looking_at(shown.look):
+            outputs = np.array([label.output_value for label in self.labels], np.uint8)
+            self.previews.show(self._piece, outputs[shown.numbers], self.colours)
             if self.previews.has_more:
                 self._look()
             else:
@@ -227,3 +274,9 @@ class Teaching:
         if self._begins_again:
             self._begins_again = False
             self.train()
+
+
+def _can_predict(terms: "Dataset | Model", choice: ImageChoice) -> bool:
+    """Tell whether a network for these channels and axes takes an image."""
+    n_channels = choice.n_channels if choice.channels is None else len(choice.channels)
+    return n_channels == len(terms.channels) and (len(terms.axes) == 2 or "Z" in choice.plane_axes)

@@ -31,8 +31,8 @@ from napari_unet.session.views import Piece
 class Trainer:
     """Start a training, tell it what is wanted now, and keep what comes of it."""
 
-    def __init__(self, jobs: Jobs, ended: Callable[[], object]) -> None:
-        self._jobs, self._ended = jobs, ended
+    def __init__(self, jobs: Jobs, begun: Callable[[], object], ended: Callable[[], object]) -> None:
+        self._jobs, self._begun, self._ended = jobs, begun, ended
         self.phase: Phase = "idle"
         self.model: Model | None = None
         self.steps = 0
@@ -45,7 +45,8 @@ class Trainer:
         self._is_predicting = False
         self.message = ""
         self.is_ending = False
-        self.method: str | None = None
+        self.terms: Dataset | Model | None = None
+        """Classes, channels, axes and normalisation of what is trained, known before there is a model."""
 
     @property
     def is_running(self) -> bool:
@@ -53,24 +54,43 @@ class Trainer:
         return self.phase in ("training", "paused", "stopping")
 
     @property
+    def can_predict(self) -> bool:
+        """Whether there is a model that has learnt something, here or before it was loaded."""
+        return self.model is not None and (self.steps > 0 or bool(self.model.training))
+
+    @property
     def description(self) -> str:
         """The model in a line."""
         return "" if self.model is None else describe(self.model, self.steps)
 
-    def begin(self, dataset: Dataset, settings: Settings) -> None:
-        """Train on a dataset, from where the last training stood."""
+    @property
+    def method(self) -> str | None:
+        """How intensities are brought to a common scale."""
+        return self.terms.normalisation if self.terms else None
+
+    def begin(self, dataset: Dataset, settings: Settings, piece: Piece | None) -> None:
+        """Train on a dataset, from where the last training stood, and predict a piece as soon as possible."""
         self.relabel(dataset.classes)
-        self._wish = replace(self._wish, wanted=Wanted(dataset.examples, self._wish.wanted.view))
-        self._steps_before, self.phase, self.method = self.steps, "training", dataset.normalisation
-        job = training(
-            Start(dataset, settings, self.model, self._learner), lambda: self._wish, self._jobs.threads
-        )
-        self._jobs.start(job, self._show, self._finish, self._fail)
+        look = _look(piece)
+        view = None if look is None else look.view
+        self._wish = Wish(Wanted(dataset.examples, view, pause=self._is_held), look)
+        self._steps_before, self.phase, self.terms = self.steps, "training", replace(dataset, examples=())
+        start = Start(dataset, settings, self.model, self._learner)
+        job = training(start, lambda: self._wish, self._jobs.threads)
+        self._jobs.run(job, self._finish, self._show, self._fail)
 
     def use(self, model: Model | None) -> None:
         """Go on from another model, or from none at all."""
         self.model, self._learner, self.steps, self.scores, self.phase = model, None, 0, [], "idle"
-        self.method = model.normalisation if model else None
+        self.terms, self._wish = model, Wish(Wanted())
+
+    def fits(self, dataset: Dataset) -> bool:
+        """Tell whether the network that is trained can go on with a dataset as it is."""
+        return self.terms is not None and _kind(self.terms) == _kind(dataset)
+
+    def knows(self, examples: tuple[Example, ...]) -> bool:
+        """Tell whether these are what it was told to train on last."""
+        return examples == self._wish.wanted.examples
 
     def relabel(self, labels: Sequence[ClassLabel]) -> None:
         """Take over the names and outputs of classes."""
@@ -83,7 +103,7 @@ class Trainer:
 
     def look(self, piece: Piece | None) -> None:
         """Predict this first."""
-        look = None if piece is None else Look(View(piece.image), piece.plane)
+        look = _look(piece)
         wanted = replace(self._wish.wanted, view=None if look is None else look.view)
         self._wish = Wish(wanted, look)
         self._predict()
@@ -100,13 +120,15 @@ class Trainer:
     def _predict(self) -> None:
         """Predict what is looked at where no training does it."""
         look = self._wish.look
-        if self.is_running or self._is_predicting or look is None or self.model is None:
+        if self.is_running or self._is_predicting or look is None or not self.can_predict:
             return
+        assert self.model is not None
 
         def show(shown: Shown) -> None:
             self._is_predicting = False
-            self._jobs.listener.updated(shown)
-            if not self.is_looking_at(look):
+            if self.is_looking_at(look):
+                self._jobs.listener.updated(shown)
+            else:
                 self._predict()
 
         def fail(failure: Failure) -> None:
@@ -114,7 +136,7 @@ class Trainer:
             self._jobs.listener.failed(failure)
 
         self._is_predicting = True
-        self._jobs.start(predict_look(self.model, look, self._jobs.threads), lambda _: None, show, fail)
+        self._jobs.run(predict_look(self.model, look, self._jobs.threads), show, failed=fail)
 
     def is_looking_at(self, look: Look | None) -> bool:
         """Tell whether a prediction belongs to what is looked at now."""
@@ -156,11 +178,7 @@ class Trainer:
 
     def _show(self, news: Ready | Shown) -> None:
         if isinstance(news, Ready):
-            if news.model is not self.model:
-                self._learner, self.scores = None, []
-            self.model = news.model
-            if news.words:
-                self._jobs.listener.said(news.words)
+            self._take(news)
             return
         update = news.update
         assert update is not None
@@ -169,16 +187,28 @@ class Trainer:
         if update.score is not None:
             self.scores.append((self.steps, update.score))
         if update.model is not None:
-            self._answer(update.model)
+            self._answer(self._named(update.model))
         self._jobs.listener.updated(replace(news, update=replace(update, step=self.steps)))
 
+    def _take(self, ready: Ready) -> None:
+        if self.model is None or ready.model.network is not self.model.network:
+            self.model, self._learner, self.scores = ready.model, None, []
+        if ready.words:
+            self._jobs.listener.said(ready.words)
+        self._begun()
+
+    def _named(self, model: Model) -> Model:
+        """Give a model that the training hands over the names that its classes have now."""
+        return model if self.model is None else replace(model, classes=self.model.classes)
+
     def _finish(self, result: TrainResult) -> None:
-        self.model, self._learner = result.model, result.learner
+        self.model, self._learner = self._named(result.model), result.learner
         self.steps = self._steps_before + result.steps
         self._end("idle" if self._wish.wanted.stop else "settled")
 
     def _fail(self, failure: Failure) -> None:
         self._learner = None  # who knows in what state the failure left it
+        self.terms = self.model
         self._end("idle")
         self._jobs.listener.failed(failure)
 
@@ -193,3 +223,11 @@ class Trainer:
         asking, self._asking = self._asking, []
         for answer in asking:
             answer(model)
+
+
+def _look(piece: Piece | None) -> Look | None:
+    return None if piece is None else Look(View(piece.image), piece.plane)
+
+
+def _kind(terms: Dataset | Model) -> tuple[object, ...]:
+    return {label.annotation_value for label in terms.classes}, len(terms.channels), terms.axes

@@ -14,6 +14,7 @@ GAIN = 0.01
 """The score improves while the last ones are better by this than those before."""
 
 _TWO_CLASSES = "paint at least two classes, background being one of them"
+_LOADED = "loaded: segment with it, or paint and train it further"
 _FIXED: dict[Phase, str] = {
     "preparing": "preparing",
     "paused": "paused: press Resume to go on",
@@ -37,17 +38,22 @@ def verdict(
     *,
     message: str = "",
     is_ending: bool = False,
+    n_steps: int = 0,
+    is_loaded: bool = False,
 ) -> str:
     """Say how the training goes, and what would help.
 
     The scores come with their steps. `painted` tells how much of each class is annotated, in the order of the
-    scores' classes; `message` is what the core says about the held-out part; `is_ending` once an end is set.
+    scores' classes; `message` is what the core says about the held-out part; `is_ending` once an end is set;
+    `n_steps` counts those of the model, `is_loaded` where it was trained elsewhere.
     """
     latest = [score for _, score in scores]
     if phase in _FIXED:
         return _FIXED[phase]
+    if phase == "idle" and (scores or n_steps):
+        return "stopped: press Train to go on"
     if phase == "idle":
-        return _before(latest, painted)
+        return _LOADED if is_loaded else _before(painted)
     how = _settled(latest) if phase == "settled" else _during(latest, is_ending=is_ending)
     wanting = _wanting(latest, painted)
     if sum(map(bool, painted.values())) < 2:
@@ -57,10 +63,8 @@ def verdict(
     return f"{how} (the score flatters: paint more to hold some out)" if _flatters(latest, message) else how
 
 
-def _before(scores: Sequence[Score], painted: Mapping[str, int]) -> str:
+def _before(painted: Mapping[str, int]) -> str:
     ready = sum(map(bool, painted.values())) >= 2
-    if scores:
-        return "stopped: press Train to go on"
     return f"not trained yet: {'press Train' if ready else _TWO_CLASSES}"
 
 

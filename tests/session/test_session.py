@@ -1,0 +1,172 @@
+"""The path of a new user, as far as no window is needed; sessions beside each other."""
+
+import gc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+from napari_unet.core.io import open_image
+from napari_unet.session.session import Session, open_session, session_of
+
+
+def layer_named(viewer, ending):
+    return next(layer for layer in viewer.layers if layer.name.endswith(ending))
+
+
+def test_a_stack_is_painted_trained_corrected_and_segmented(viewer, blobs, new_session, tmp_path):
+    image = viewer.add_image(blobs(4, 64, 64), name="stack", scale=(2, 0.5, 0.5), translate=(1, 2, 3))
+    session = new_session(viewer)
+    assert session.state.choice.layers == (image,)
+    assert session.state.can_train == "press Annotate and paint a few strokes first"
+
+    session.annotate()
+    annotation = session.desk.current.layer
+    assert annotation.data.shape == (4, 64, 64)
+    assert np.array_equal(annotation.scale, image.scale)
+    assert np.array_equal(annotation.translate, image.translate)
+    assert annotation.mode == "paint" and annotation.selected_label == 2
+
+    viewer.dims.set_point(0, 3)  # plane 1, in world units
+    session.tick()
+    assert session.state.plane == (1,)
+    session.paint_both()
+    assert session.state.can_train == ""
+    session.train_for(40)
+    prediction = layer_named(viewer, "prediction")
+    assert np.array_equal(prediction.scale, image.scale)
+    truth = image.data[1] > 150
+    found = prediction.data[1] == 2
+    assert 2 * (truth & found).sum() / (truth.sum() + found.sum()) > 0.8
+    assert not prediction.data[0].any()
+    assert session.state.verdict == "stopped: press Train to go on"
+
+    session.segment_slice()
+    segmentation = layer_named(viewer, "segmentation")
+    assert segmentation.data[1].any() and not segmentation.data[2].any()
+    path = tmp_path / "result.tif"
+    session.segment_stack(path)
+    assert all(plane.any() for plane in segmentation.data)
+    assert np.array_equal(segmentation.translate, image.translate)
+    saved = open_image(path)
+    assert np.array_equal(saved.read((slice(0, 4), slice(0, 64), slice(0, 64)))[0], segmentation.data)
+    assert saved.spacing == (2, 0.5, 0.5)
+
+    viewer.dims.set_point(0, 5)
+    session.tick()
+    session.take_prediction()
+    assert [plane.index for plane in session.state.images[0].planes] == [(1,), (2,)]
+    session.train_for(2)
+    assert not session.failures
+
+
+def test_the_model_goes_through_a_file_to_another_stack(session, viewer, blobs, tmp_path):
+    session.paint_both()
+    session.train_for(4)
+    session.save_model(tmp_path / "model.safetensors")
+    assert session.sentences[-1] == "the model is saved as model.safetensors"
+
+    other = Session(ViewerModel())
+    other.viewer.add_image(blobs(3, 96, 64, seed=5), name="other")
+    other.tick()
+    other.load_model(tmp_path / "model.safetensors")
+    assert other.state.has_model
+    assert other.state.verdict == "loaded: segment with it, or paint and train it further"
+    other.segment_stack()
+    assert all(plane.any() for plane in layer_named(other.viewer, "segmentation").data)
+
+
+def test_a_tick_without_news_changes_and_tells_nothing(session):
+    session.paint_both()
+    session.train_for(2)
+    session.tick()
+    before, n_changes, n_layers = session.state, len(session.changes), len(session.viewer.layers)
+    for _ in range(5):
+        session.tick()
+    assert session.state == before
+    assert (len(session.changes), len(session.viewer.layers)) == (n_changes, n_layers)
+    assert not session.failures
+
+
+def test_a_change_is_told_once(session):
+    session.tick()
+    n = len(session.changes)
+    session.select_class(1)
+    session.set_settings(replace(session.settings, w0=3.0))
+    session.set_settings(replace(session.settings, w0=3.0))
+    assert len(session.changes) <= n + 2
+    assert session.changes[-1].settings.w0 == 3.0
+
+
+def test_nothing_can_be_done_without_an_image_and_says_so(viewer, new_session):
+    session = new_session(viewer)
+    assert session.state.choice is None and session.state.can_train == "open an image first"
+    for verb in ("annotate", "train", "toggle_complete", "take_prediction", "draw_box", "segment_stack"):
+        session.failures.clear()
+        getattr(session, verb)()
+        assert len(session.failures) == 1 and "image" in session.failures[0], verb
+    for verb in ("pause", "resume", "stop", "new_model", "cancel", "restore", "discard_kept", "close"):
+        session.failures.clear()
+        getattr(session, verb)()
+        assert not session.failures, verb
+
+
+def test_two_viewers_have_sessions_of_their_own(session, blobs, new_session):
+    other = new_session(ViewerModel())
+    other.viewer.add_image(blobs(80, 64, seed=2), name="other")
+    other.tick()
+    session.paint_both()
+    other.paint_both()
+    session.train_for(2)
+    assert other.state.model == "" and not any("prediction" in each.name for each in other.viewer.layers)
+    other.train_for(3)
+    assert session.trainer.steps != other.trainer.steps
+    assert session.teaching.model.network is not other.teaching.model.network
+
+
+def test_two_docks_share_the_session_of_their_viewer(quick):
+    viewer = ViewerModel()
+    assert session_of(viewer) is None
+    first = open_session(viewer)
+    assert open_session(viewer) is first and session_of(viewer) is first
+    assert open_session(ViewerModel()) is not first
+
+
+def test_a_session_that_nobody_holds_is_gone(quick):
+    viewer = ViewerModel()
+    open_session(viewer)
+    gc.collect()
+    assert session_of(viewer) is None
+
+
+def test_a_second_task_has_a_model_of_its_own(session):
+    session.paint_both()
+    session.train_for(3)
+    classes = session.state.model
+    session.set_task("objects")
+    assert session.state.model == "" and session.state.images == ()
+    session.paint(1, (2, 14), (2, 62))
+    session.paint(2, (17, 31), (17, 31))
+    session.paint(3, (17, 31), (50, 62))
+    session.tick()
+    session.train_for(2)
+    assert session.teaching.model.task == "objects"
+    session.set_task("classes")
+    assert session.state.model == classes
+    visible = [layer.name for layer in session.viewer.layers if layer.visible]
+    assert "blobs annotation" in visible and "blobs objects" not in visible
+
+
+@pytest.mark.parametrize("task", ["classes", "objects"])
+def test_closing_keeps_what_was_painted_last(session, new_session, blobs, task):
+    session.set_task(task)
+    session.paint(2, (17, 31), (17, 31))
+    session.close()
+    viewer = ViewerModel()
+    viewer.add_image(blobs(64, 64), name="blobs")
+    again = new_session(viewer)
+    assert "1 annotated slice of blobs" in again.state.kept
+    again.restore()
+    assert again.state.task == task
+    assert (again.desk.current.layer.data[17:31, 17:31] == 2).all()
