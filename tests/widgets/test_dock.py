@@ -1,10 +1,14 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from napari.layers import Labels
 from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QPushButton
 
-from napari_unet.session.autosave import find_kept
 from napari_unet.session.jobs import Failure, run_now
+from napari_unet.session.kept import find_kept
 from napari_unet.session.session import session_of
 from napari_unet.session.settings import Settings
 from napari_unet.widgets import dock as dock_module
@@ -256,3 +260,15 @@ def test_a_viewer_closed_during_training_loses_nothing(viewer, qtbot):
     qtbot.waitUntil(lambda: session.teaching.phase == "idle", timeout=60_000)
     kept = find_kept(key)
     np.testing.assert_array_equal(kept.planes[(0,)], painted[0])
+
+
+@pytest.mark.parametrize("how", ["cross", "quit", "script"])
+def test_napari_ends_while_it_trains_and_the_last_stroke_is_kept(how):
+    script = Path(__file__).with_name("close_while_training.py")
+    ended = subprocess.run(
+        [sys.executable, str(script), how], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    key, last_words = ended.stdout.splitlines()
+    assert last_words == "ended"
+    assert set(find_kept(key).planes) == {(0,), (1,)}
