@@ -105,13 +105,15 @@ class Driver:
         """Click once, in the middle of a widget or at a point of the screen."""
         self._xdotool("mousemove", *self._point(place), "sleep", 0.05, "click", 1)
 
-    def stroke(self, layer: Layer, *corners: Sequence[float], meanwhile: float = 0.01) -> None:
+    def stroke(self, layer: Layer, *corners: Sequence[float]) -> None:
         """Drag the mouse through pixels of a layer, a few pixels of the screen at a time."""
-        first, *others = _path([self.on_canvas(layer, corner) for corner in corners])
-        moves: list[object] = []
-        for point in others:
-            moves += ["mousemove", *point, "sleep", meanwhile]
-        self._xdotool("mousemove", *first, "sleep", 0.1, "mousedown", 1, "sleep", 0.05, *moves, "mouseup", 1)
+        places = [self.on_canvas(layer, corner) for corner in corners]
+        words: list[object] = ["mousemove", *places[0], "sleep", 0.1, "mousedown", 1, "sleep", 0.05]
+        for start, end in pairwise(places):
+            for point in _line(start, end):
+                words += ["mousemove", *point, "sleep", 0.01]
+            words += ["sleep", 0.05]  # a busy window sees only some of the moves, but each corner
+        self._xdotool(*words, "mouseup", 1)
 
     def menu(self, *words: str) -> None:
         """Choose from the menu bar: each word begins the text of an entry."""
@@ -222,11 +224,7 @@ def _entry(menu: QMenuBar | QMenu, word: str) -> Any:
     return next((each for each in actions if each.text().replace("&", "").startswith(word)), None)
 
 
-def _path(corners: Sequence[Point], stride: float = 12) -> list[Point]:
-    """Points of the screen along straight lines, a few pixels apart."""
-    points = [corners[0]]
-    for start, end in pairwise(corners):
-        n_points = max(1, round(np.hypot(*np.subtract(end, start)) / stride))
-        line = np.linspace(start, end, n_points + 1)[1:]
-        points += [(round(x), round(y)) for x, y in line]
-    return points
+def _line(start: Point, end: Point, stride: float = 12) -> list[Point]:
+    """Points of the screen on the way to the end, a few pixels apart."""
+    n_points = max(1, round(np.hypot(*np.subtract(end, start)) / stride))
+    return [(round(x), round(y)) for x, y in np.linspace(start, end, n_points + 1)[1:]]

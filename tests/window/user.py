@@ -69,8 +69,9 @@ class User(Driver):
     def go_to(self, plane: int) -> None:
         """Move to a slice by the arrow keys, the mouse over the canvas."""
         self.over(self.image, (1, 1))
-        while (away := plane - self.plane[0]) != 0:
-            self.key("Right" if away > 0 else "Left")
+        while (here := self.plane[0]) != plane:
+            self.key("Right" if plane > here else "Left")
+            self.wait("the next slice", lambda here=here: self.plane[0] != here, 5)
 
     def confirm(self, dialog: QMessageBox) -> None:
         """Answer a question by yes."""
