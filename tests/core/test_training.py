@@ -215,7 +215,8 @@ def test_minutes_end_it():
     assert 0.6 <= result.seconds < 10 and result.steps > 0
 
 
-def test_the_best_weights_are_kept(monkeypatch):
+@pytest.mark.parametrize(("keep", "kept"), [("best", 0.9), ("latest", 0.3)])
+def test_the_best_weights_are_kept_or_those_that_were_seen_last(monkeypatch, keep, kept):
     """The score is made to fall after its third measurement."""
     scores, snapshots = iter([0.2, 0.5, 0.9, *[0.3] * 99]), {}
     real = training.score
@@ -226,7 +227,7 @@ def test_the_best_weights_are_kept(monkeypatch):
         return replace(found, dice=(value, value))
 
     monkeypatch.setattr(training, "score", fake)
-    steps = train(model_for([bright_discs()]), Wanted((bright_discs(),)), replace(QUICK, steps=6))
+    steps = train(model_for([bright_discs()]), Wanted((bright_discs(),)), replace(QUICK, steps=6, keep=keep))
     run_of = steps.gi_frame
     try:
         while True:
@@ -234,8 +235,8 @@ def test_the_best_weights_are_kept(monkeypatch):
             if update.score:
                 snapshots[update.score.mean_dice] = run_of.f_locals["run"]._learner.snapshot()
     except StopIteration as end:
-        assert same(snapshots[0.9], weights_of(end.value.model))
-        assert end.value.score.mean_dice == 0.9
+        assert same(snapshots[kept], weights_of(end.value.model))
+        assert end.value.score.mean_dice == kept
 
 
 def test_a_loss_that_is_not_finite_goes_back_halves_the_rate_and_says_so(monkeypatch):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, prod
+from typing import Literal
 
 from napari_unet.core.augment import MANY_IMAGES, ONE_STACK, Augmentation
 from napari_unet.core.batches import Batch, BatchSource
@@ -38,6 +39,8 @@ class TrainConfig:
         By default mild for one stack and strong for several images.
     validation : float
         Share of the annotation that is held out to score on.
+    keep : {"best", "latest"}
+        Which weights a training ends with: those of the best score, or those that its last previews showed.
     w0, sigma : float
         Height and reach (pixels) of the weight map between objects.
     seed : int
@@ -56,6 +59,7 @@ class TrainConfig:
     learning_rate: float | None = None
     augmentation: Augmentation | None = None
     validation: float = 0.2
+    keep: Literal["best", "latest"] = "best"
     w0: float = 10.0
     sigma: float = 5.0
     seed: int = 0

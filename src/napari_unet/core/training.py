@@ -316,7 +316,7 @@ class _Run:
         )
 
     def _measure_score(self) -> TrainUpdate:
-        """Score the averaged weights and keep the best; weights that are not finite have no score."""
+        """Score the averaged weights and keep the wanted ones; weights that are not finite have no score."""
         self._scored_step = self._steps
         good = self._learner.remember()
         if good is None:
@@ -324,7 +324,8 @@ class _Run:
         found = unless_memory_is_short(self._score)
         if found is None:
             return self._update("memory is short: the network is not scored now")
-        if self._best is None or found.mean_dice >= self._best[0].mean_dice:
+        latest = self._config.keep == "latest"
+        if latest or self._best is None or found.mean_dice >= self._best[0].mean_dice:
             self._best = (found, good)
         return replace(self._update(), score=found)
 

@@ -31,6 +31,7 @@ def train_config(settings: Settings, spacing: Sequence[float], n_images: int) ->
         augmentation=_augmentation(settings, spacing, n_images),
         w0=settings.w0,
         sigma=settings.sigma,
+        keep="latest",  # what the user saw when pressing Stop
     )
 
 

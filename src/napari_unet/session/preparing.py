@@ -97,6 +97,7 @@ def load_torch(device: str) -> Generator[None, None, str]:
     """Import what trains, which takes seconds, and describe the device that it will use."""
     yield
     import_module("napari_unet.session.trainer")
+    import_module("napari_unet.core.learner").warm_up()
     words: str = import_module("napari_unet.session.learning").device_of(device)
     return words
 
