@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from napari._app_model import get_app_model
 from napari.layers import Labels
-from qtpy.QtWidgets import QMenu
+from qtpy.QtWidgets import QLabel, QMenu
 
 from napari_unet.core.modelfile import Model, save_model
 from napari_unet.core.networks import build_network
@@ -113,3 +116,27 @@ def test_without_a_window_there_is_nothing_to_act_on(monkeypatch):
     monkeypatch.setattr(commands, "current_viewer", lambda: None)
     with pytest.raises(ValueError, match="there is no napari window: open one first"):
         commands.annotate()
+
+
+AS_TYPED = """
+import sys
+sys.argv = ["napari", "-w", "napari-unet"]
+from napari.__main__ import _build_viewer
+viewer = _build_viewer()
+print(*(type(dock).__module__ for dock in viewer.window.dock_widgets.values()))
+viewer.close()
+"""
+
+
+def test_the_command_line_of_napari_opens_the_dock():
+    ended = subprocess.run([sys.executable, "-c", AS_TYPED], capture_output=True, text=True, check=False)
+    assert ended.stdout == "napari_unet.widgets.dock\n", ended.stderr
+
+
+def test_the_preferences_are_a_page_of_napari_s_dialog(viewer, qtbot):
+    dialog = viewer.window._open_preferences_dialog()
+    pages = [dialog._list.item(i).text() for i in range(dialog._list.count())]
+    labels = {label.text() for label in dialog.findChildren(QLabel)}
+    dialog.close()
+    assert "napari-unet" in pages
+    assert {"Device", "Threads", "Seconds between previews"} <= labels
