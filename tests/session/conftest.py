@@ -103,6 +103,14 @@ class ByHand:
             for job in tuple(self.running):
                 job.step()
 
+    def until(self, condition):
+        """Take steps until something has come about."""
+        for _ in range(100):
+            if condition():
+                return
+            self.step()
+        raise AssertionError("it does not come about")
+
     def finish(self):
         """Run everything to its end."""
         for _ in range(1000):

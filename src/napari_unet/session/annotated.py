@@ -74,7 +74,8 @@ class Annotated:
     @property
     def fits(self) -> bool:
         """Whether the layer covers the image pixel by pixel; either may have been given other data."""
-        return tuple(self.layer.data.shape) == self.choice.annotation_shape
+        same_axes = self.layer.ndim == self.choice.layers[0].ndim
+        return same_axes and tuple(self.layer.data.shape) == self.choice.annotation_shape
 
     def look_at(self, choice: ImageChoice) -> None:
         """Go on with other channels of the same image."""

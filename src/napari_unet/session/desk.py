@@ -15,7 +15,6 @@ from napari_unet.session.images import (
     ImageChoice,
     Index,
     guess_axes,
-    open_layers,
     placement,
     possible_axes,
     zeros,
@@ -63,6 +62,8 @@ class Desk:
     def plane(self) -> Index | None:
         """The plane of the chosen image that the viewer stands on, None outside of it."""
         if self.choice is None or self._viewer.dims.ndisplay != 2:
+            return None
+        if not _is_there(self.choice, self._viewer.layers):
             return None
         n_outer = len(self.choice.plane_axes)
         layer = self.current.layer if self.current else self.choice.layers[0]
@@ -116,7 +117,6 @@ class Desk:
     def annotate(self) -> Annotated:
         """Return the chosen image's annotation with the brush ready, adding its layer where there is none."""
         choice = self.chosen()
-        open_layers(choice)  # where it cannot be trained on, nothing is to be painted
         if self.current is None:
             self._annotated.append(self._new_annotation(choice))
             self.show_classes()

@@ -114,8 +114,8 @@ def prepare_model(start: Start) -> Ready:
     same = model.classes == dataset.classes and len(model.channels) == len(dataset.channels)
     if same:
         return Ready(model, "")
-    changed, anew = fine_tune(dataset, model)
-    return Ready(changed, _differences(dataset, model) if anew else "")
+    changed, _ = fine_tune(dataset, model)
+    return Ready(changed, _differences(dataset, model))
 
 
 def _differences(dataset: Dataset, model: Model) -> str:

@@ -37,7 +37,7 @@ class Place:
 def visible_place(choice: ImageChoice, index: Index) -> Place:
     """Return the visible part of a plane; all of it where there is no canvas."""
     layer = choice.layers[0]
-    corners = np.asarray(layer.corner_pixels)[:, [layer.ndim - 2, layer.ndim - 1]]
+    corners = np.asarray(layer.corner_pixels)[:, -2:]
     if layer.multiscale:  # these are pixels of the level that is shown
         corners = corners * np.asarray(layer.downsample_factors)[layer.data_level, -2:]
     sizes = choice.annotation_shape[-2:]
