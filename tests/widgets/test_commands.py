@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from napari._app_model import get_app_model
 from napari.layers import Labels
+from npe2 import PluginManifest
 from qtpy.QtWidgets import QLabel, QMenu
 
 from napari_unet.core.modelfile import Model, save_model
@@ -139,4 +140,6 @@ def test_the_preferences_are_a_page_of_napari_s_dialog(viewer, qtbot):
     labels = {label.text() for label in dialog.findChildren(QLabel)}
     dialog.close()
     assert "napari-unet" in pages
-    assert {"Device", "Threads", "Seconds between previews"} <= labels
+    manifest = PluginManifest.from_distribution("napari-unet")
+    preferences = manifest.contributions.configurations["training"].properties
+    assert {each.title for each in preferences.values()} <= labels

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from napari.layers import Labels
+from napari.utils.notifications import notification_manager
 from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QPushButton
 
 from napari_unet.session.jobs import Failure, run_now
@@ -211,6 +212,26 @@ def test_a_tick_that_fails_is_one_sentence_that_can_be_closed(dock, monkeypatch)
     monkeypatch.setattr(dock.session, "tick", break_down)
     dock._tick()
     assert words(dock) == "RuntimeError: the clock is broken"
+
+
+def test_a_session_that_cannot_close_says_why(dock, viewer, monkeypatch):
+    def break_down():
+        raise OSError("the disk is full: free some space")
+
+    monkeypatch.setattr(dock.session, "close", break_down)
+    notification_manager.records.clear()
+    viewer.window.remove_dock_widget(dock)
+    assert [each.message for each in notification_manager.records] == ["the disk is full: free some space"]
+
+
+def test_a_dock_that_is_opened_again_goes_on_with_what_was_painted(dock, viewer):
+    dock.session.annotate()
+    paint(dock.session)
+    images = dock.session.state.images
+    viewer.window.remove_dock_widget(dock)
+    again = viewer.window.add_plugin_dock_widget("napari-unet")[1]
+    assert again is not dock
+    assert again.session.state.images == images
 
 
 def test_an_error_in_a_job_is_one_sentence_with_details_to_copy(dock):

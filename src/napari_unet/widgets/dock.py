@@ -1,11 +1,12 @@
 """The dock: a column of parts around one session, the clock that drives it, and its end."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from napari.utils.events import EventEmitter
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QFrame, QMainWindow, QScrollArea, QWidget
@@ -89,7 +90,7 @@ class Dock(QWidget):
         self.session.said.disconnect(self._message.show_words)
         _open_docks.discard(self)
         if all(dock.session is not self.session for dock in _open_docks):
-            self.session.close()
+            run_now(_job(self.session.close), _ignore, _ignore, lambda failure: show_error(failure.sentence))
 
     def _layer_events(self) -> tuple[EventEmitter, ...]:
         """Return what changes the list of images to choose from."""
@@ -105,7 +106,7 @@ class Dock(QWidget):
 
     def _tick(self) -> None:
         self._watch_window()
-        run_now(_ticking(self.session), lambda _: None, self._on_ticked, self._on_tick_failed)
+        run_now(_job(self.session.tick), _ignore, self._on_ticked, self._on_tick_failed)
 
     def _on_ticked(self, _: None) -> None:
         self._tick_failed = False
@@ -162,17 +163,23 @@ def _new_session(viewer: "Viewer") -> Session:
     return session
 
 
-def _ticking(session: Session) -> Generator[None, None, None]:
-    """Make a job of a tick, so that its errors become sentences as those of all jobs."""
-    session.tick()
+def _job(call: Callable[[], object]) -> Generator[None, None, None]:
+    """Make a job of a call, so that its errors become sentences as those of all jobs do."""
+    call()
     return
     yield
+
+
+def _ignore(_: None) -> None:
+    """Nobody waits for this."""
 
 
 def _scrolled(*parts: QWidget) -> QScrollArea:
     """Put the parts into a column that scrolls where the window is low."""
     inner, area = QWidget(), QScrollArea()
-    column(inner, *parts).addStretch()
+    layout = column(inner, *parts)
+    layout.addStretch(1)  # parts keep their height, though tables and curves would grow
+    layout.setContentsMargins(0, 0, 4, 0)
     area.setWidget(inner)
     area.setWidgetResizable(True)
     area.setFrameShape(QFrame.Shape.NoFrame)
