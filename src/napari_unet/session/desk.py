@@ -156,6 +156,13 @@ class Desk:
                 _erase(image, gone)
         self.show_classes()
 
+    def restore_classes(self, classes: Sequence[ClassStyle]) -> None:
+        """Take over classes of before; what is painted already stays, whichever value it has."""
+        restored = tuple(classes)
+        for value in sorted(self.painted_values() - {each.value for each in restored}):
+            restored = add_class(restored, value)
+        self.set_classes(restored)
+
     def show_classes(self) -> None:
         """Colour the annotation layers of the task classes, and say which class is the background."""
         background = next((each.value for each in self.classes if each.is_background), 1)

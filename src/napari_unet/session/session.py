@@ -29,6 +29,7 @@ from napari_unet.session.state import SessionState
 from napari_unet.session.summary import summarise
 from napari_unet.session.teaching import Teaching
 from napari_unet.session.weight_view import WeightView
+from napari_unet.session.words import differences
 
 if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model
@@ -266,16 +267,7 @@ class Session:
                 self.desk.set_classes(class_styles(model.classes, self.desk.classes))
             self.teaching.settings = replace(self.settings, ndim=3 if model.axes == "ZYX" else 2)
             self.teaching.use(model)
-            self._say(f"{name} is loaded{self._differences(model)}")
-
-    def _differences(self, model: "Model") -> str:
-        known = {label.annotation_value: label.name for label in model.classes}
-        painted = {label.annotation_value: label.name for label in self.desk.labels}
-        new = [name for value, name in painted.items() if value not in known]
-        old = [name for value, name in known.items() if value not in painted]
-        return (f"; it does not know {', '.join(new)} yet: train it further" if new else "") + (
-            f"; trained further it will forget {', '.join(old)}, which is no class here" if old else ""
-        )
+            self._say(f"{name} is loaded{differences(model.classes, self.desk.labels)}")
 
     def save_annotation(self, path: Path) -> None:
         """Write the annotation of the chosen image to a TIFF that the command line trains from alike."""
@@ -288,16 +280,16 @@ class Session:
 
     def restore(self) -> None:
         """Put back what was kept of this image: strokes, classes and the model."""
-        kept = self.keeping.accept()
-        if kept is None:
-            return
         with self._verb():
-            self.desk.set_task(kept.task)
-            self.desk.set_classes(kept.classes)
-            put_back(kept, self.desk.annotate())
-            self.follow_painting()
-            if kept.model is not None:
-                self.load_model(kept.model)
+            self.teaching.check_idle()
+            found = self.keeping.accept()
+            for kept in found:
+                image = put_back(kept, self.desk)
+                self.keeping.note(image, self.desk.classes, kept.planes)
+                self.teaching.relabel()
+                self.follow_painting()
+            if found and found[-1].model is not None:
+                self.load_model(found[-1].model)
 
     def discard_kept(self) -> None:
         """Remove what was kept of this image."""
@@ -307,10 +299,11 @@ class Session:
     def close(self) -> None:
         """End what runs, and keep what has been painted."""
         self.teaching.stop()
+        self.teaching.previews.follow(None, None, 2)  # what is still under way must not add a layer now
         self.segmenting.cancel()
         with self._jobs.telling():
             self.follow_painting()
-        self.keeping.flush()
+        self.keeping.close(self.teaching)
 
     @contextmanager
     def _verb(self) -> Iterator[None]:

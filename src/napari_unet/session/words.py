@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Protocol
 
+from napari_unet.core.targets import ClassLabel
 from napari_unet.session.state import Phase
 
 LOW_DICE, HIGH_DICE = 0.5, 0.7
@@ -61,6 +62,17 @@ def verdict(
     elif wanting:
         how = f"needs strokes of {wanting}"
     return f"{how} (the score flatters: paint more to hold some out)" if _flatters(latest, message) else how
+
+
+def differences(known: Sequence[ClassLabel], painted: Sequence[ClassLabel]) -> str:
+    """Say, after a semicolon, which classes a model and an annotation do not have in common."""
+    learnt = {label.annotation_value: label.name for label in known}
+    wanted = {label.annotation_value: label.name for label in painted}
+    new = [name for value, name in wanted.items() if value not in learnt]
+    old = [name for value, name in learnt.items() if value not in wanted]
+    return (f"; it does not know {', '.join(new)} yet: train it further" if new else "") + (
+        f"; trained further it will forget {', '.join(old)}, which is no class here" if old else ""
+    )
 
 
 def _before(painted: Mapping[str, int]) -> str:
