@@ -102,5 +102,5 @@ def caught(work: Generator[U, None, R]) -> Generator[U, None, R | Failure]:
 def failure(error: Exception) -> Failure:
     """Put an error into a sentence: those we raise explain themselves, others are named."""
     explained = isinstance(error, ValueError | OSError | MemoryError | TypeError) and str(error)
-    sentence = str(error) if explained else f"{type(error).__name__}: {error}"
+    sentence = str(error) if explained else f"{type(error).__name__}: {error}".removesuffix(": ")
     return Failure(sentence, "".join(traceback.format_exception(error)))
