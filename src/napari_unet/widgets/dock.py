@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 TICK_MILLISECONDS = 100
+REPEAT_SECONDS = 2.0
+"""An error of a tick that comes again sooner is the same one."""
 WIDTH = 300
 
 _open_docks: "WeakSet[Dock]" = WeakSet()
@@ -59,7 +63,8 @@ class Dock(QWidget):
         folded = (Folded("Advanced", "advanced", settings), ShortcutsList())
         column(self, banner, self._message, _scrolled(*parts, *folded)).setContentsMargins(4, 0, 4, 0)
         self._is_watching = self._window_asked = False
-        self._tick_failed = False
+        self._is_ticking = False
+        self._failed_at: dict[str, float] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -67,7 +72,7 @@ class Dock(QWidget):
         _open_docks.add(self)
         self.session.changed.connect(self._show_state)
         self.session.updated.connect(self._training.show_update)
-        self.session.failed.connect(self._message.show_failure)
+        self.session.failed.connect(self._on_failed)
         self.session.said.connect(self._message.show_words)
         for event in self._layer_events():
             event.connect(self._show_state)
@@ -86,7 +91,7 @@ class Dock(QWidget):
             event.disconnect(self._show_state)
         self.session.changed.disconnect(self._show_state)
         self.session.updated.disconnect(self._training.show_update)
-        self.session.failed.disconnect(self._message.show_failure)
+        self.session.failed.disconnect(self._on_failed)
         self.session.said.disconnect(self._message.show_words)
         _open_docks.discard(self)
         if all(dock.session is not self.session for dock in _open_docks):
@@ -106,16 +111,17 @@ class Dock(QWidget):
 
     def _tick(self) -> None:
         self._watch_window()
-        run_now(_job(self.session.tick), _ignore, self._on_ticked, self._on_tick_failed)
+        self._is_ticking = True
+        run_now(_job(self.session.tick), _ignore, _ignore, self._on_failed)
+        self._is_ticking = False
 
-    def _on_ticked(self, _: None) -> None:
-        self._tick_failed = False
-
-    def _on_tick_failed(self, failure: Failure) -> None:
-        """Show it once: ten times a second the same message could never be closed."""
-        if not self._tick_failed:
+    def _on_failed(self, failure: Failure) -> None:
+        """Show an error; one that every tick repeats is shown once, or it could never be closed."""
+        now, last = monotonic(), self._failed_at.get(failure.sentence, -inf)
+        if self._is_ticking:
+            self._failed_at[failure.sentence] = now
+        if not self._is_ticking or now - last > REPEAT_SECONDS:
             self._message.show_failure(failure)
-        self._tick_failed = True
 
     def _watch_window(self) -> None:
         """Watch the main window, once the dock has been put into it."""
