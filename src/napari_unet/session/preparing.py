@@ -117,8 +117,6 @@ def gather(
         for example in each.examples(ndim, replace(intensities[each.choice], method=method))  # type: ignore[arg-type]
     )
     first = images[0].image
-    if not examples:
-        raise ValueError("no finite pixel is annotated: paint where the image has values")
     axes, spacing = "ZYX"[-ndim:], first.spacing[-ndim:]
     return Dataset(examples, desk.task, labels, axes, spacing, first.unit, first.channels, method, notes=())
 

@@ -95,7 +95,7 @@ class Teaching:
             return
         self._is_preparing = False
         trainer = self._trainer_of_task()
-        dataset = self._gather(self.settings.ndim)
+        dataset = self._dataset(self.settings.ndim)
         self._see(dataset)
         self._piece = self._read()
         trainer.begin(dataset, self.settings, self._piece)
@@ -189,7 +189,7 @@ class Teaching:
         trainer = self.trainer
         if trainer is None or trainer.phase not in ("training", "paused", "settled"):
             return
-        dataset = self._gather(self.ndim)
+        dataset = self._dataset(self.ndim)
         fits = trainer.fits(dataset)
         if fits and trainer.knows(dataset.examples):
             return
@@ -210,6 +210,12 @@ class Teaching:
     def examples(self) -> tuple[Example, ...]:
         """Everything that is painted, as it is trained on."""
         return self._gather(self.ndim).examples
+
+    def _dataset(self, ndim: Literal[2, 3]) -> Dataset:
+        dataset = self._gather(ndim)
+        if not dataset.examples:
+            raise ValueError("no finite pixel is annotated: paint where the image has values")
+        return dataset
 
     def _gather(self, ndim: Literal[2, 3]) -> Dataset:
         method = self.trainer.method if self.trainer else None

@@ -45,9 +45,15 @@ class WeightView:
 
     def _weigh(self, image: Annotated, plane: Index) -> None:
         self._measured()
+        if image not in self._desk.images:  # deleted meanwhile
+            return
         settings = self._teaching.settings
         options = TargetOptions(self._desk.task, self._desk.labels, settings.w0, settings.sigma)
-        examples = self._teaching.examples()
+        try:
+            examples = self._teaching.examples()
+        except ValueError:
+            self.show(False)  # told once, not at every look
+            raise
         own = tuple(each for each in examples if each.source == image.image.name)
         others = tuple(each for each in examples if each.source != image.image.name)
         self._map.update(Wish(image.choice, plane, own, options, settings.loss == "weighted-ce", others))
