@@ -11,7 +11,7 @@ from napari_unet.core.targets import ClassLabel
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice, open_layers
-from napari_unet.session.jobs import Failure, Jobs, caught, failure
+from napari_unet.session.jobs import Failure, Jobs, failure
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +55,8 @@ class Intensities:
         if not missing or self._is_busy:
             return
 
-        def keep(found: "tuple[Intensity, ...] | Failure") -> None:
+        def keep(found: tuple[Intensity, ...]) -> None:
             self._is_busy = False
-            if isinstance(found, Failure):
-                self._jobs.listener.failed(found)
-                waiting, self._waiting = self._waiting, []
-                for each in waiting:
-                    each.otherwise()
-                return
             self._found.update(zip(missing, found, strict=True))
             self._call_back()
             self._measure()
@@ -71,9 +65,16 @@ class Intensities:
         try:
             images = [open_layers(choice) for choice in missing]
         except (ValueError, TypeError) as error:
-            keep(failure(error))
+            self._give_up(failure(error))
         else:
-            self._jobs.run(caught(measure(images)), keep)
+            self._jobs.run(measure(images), keep, failed=self._give_up)
+
+    def _give_up(self, why: Failure) -> None:
+        self._is_busy = False
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.otherwise()
+        self._jobs.listener.failed(why)
 
     def _call_back(self) -> None:
         ready = [each for each in self._waiting if all(choice in self._found for choice in each.choices)]
