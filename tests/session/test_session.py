@@ -170,3 +170,136 @@ def test_closing_keeps_what_was_painted_last(session, new_session, blobs, task):
     again.restore()
     assert again.state.task == task
     assert (again.desk.current.layer.data[17:31, 17:31] == 2).all()
+
+
+@pytest.fixture
+def saved(session, tmp_path):
+    """The file of a model that tells the squares from the ground."""
+    session.paint_both()
+    session.train_for(40)
+    session.save_model(tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def other(saved, blobs, new_session):
+    """Another session, on a stack of another size."""
+    viewer = ViewerModel()
+    viewer.add_image(blobs(3, 96, 64, seed=5), name="other")
+    return new_session(viewer)
+
+
+def test_a_loaded_model_brings_its_classes_where_nothing_is_painted(saved, session, other):
+    background, foreground = session.state.classes
+    session.set_classes((background, replace(foreground, name="nucleus", value=4, colour="#123456")))
+    session.paint(4, (17, 31), (17, 31))
+    session.tick()
+    session.train_for(2)
+    session.save_model(saved)
+    other.load_model(saved)
+    assert [(each.value, each.name) for each in other.state.classes] == [(1, "background"), (4, "nucleus")]
+    assert other.sentences == ["model.safetensors is loaded"]
+
+
+def test_a_loaded_model_is_fine_tuned_from_what_it_knows(other, saved):
+    other.load_model(saved)
+    other.paint_both((1,))
+    other.train_for(2)
+    other.tick()
+    prediction = layer_named(other.viewer, "prediction").data[1]
+    truth = other.state.choice.layers[0].data[1] > 150
+    assert 2 * (truth & (prediction == 2)).sum() / (truth.sum() + (prediction == 2).sum()) > 0.8
+    assert other.state.model.endswith("2 steps")
+
+
+def test_classes_that_a_loaded_model_does_not_know_are_said_and_learnt(other, saved):
+    other.paint_both((1,))
+    other.paint(6, (49, 60), (49, 60), (1,))
+    other.tick()
+    other.load_model(saved)
+    known = "model.safetensors is loaded; it does not know class 6 yet: train it further"
+    assert other.sentences == [known]
+    before = other.teaching.model.network.head.weight.detach().clone()
+    other.train_for(1)
+    assert other.sentences[1:] == ["class 6 learnt from the start, the rest goes on"]
+    after = other.teaching.model.network.head.weight
+    assert after.shape[0] == before.shape[0] + 1
+    assert abs(after[:2] - before).max() < 0.1  # one step away from where it was
+
+
+def test_classes_that_only_a_loaded_model_knows_are_said(session, other, saved):
+    session.paint(3, (49, 60), (49, 60))
+    session.tick()
+    session.train_for(1)
+    session.save_model(saved)
+    other.paint_both((1,))
+    other.load_model(saved)
+    assert "trained further it will forget class 3, which is no class here" in other.sentences[0]
+    other.segment_slice()
+    other.train_for(1)
+    assert len(other.teaching.model.classes) == 2
+
+
+def test_a_loaded_model_of_another_task_switches_to_it(session, other, saved):
+    session.set_task("objects")
+    session.paint(1, (2, 14), (2, 62))
+    session.paint(2, (17, 31), (17, 31))
+    session.tick()
+    session.train_for(2)
+    session.save_model(saved)
+    other.load_model(saved)
+    assert other.state.task == "objects" and other.state.has_model
+    other.segment_slice()
+    assert not other.failures
+
+
+def test_a_loaded_model_for_other_channels_is_refused_to_segment_and_adapted_to_train(
+    saved, blobs, new_session
+):
+    viewer = ViewerModel()
+    viewer.add_image(np.stack([blobs(64, 64) / 300] * 3, -1), name="colours", rgb=True)
+    session = new_session(viewer)
+    session.load_model(saved)
+    session.tick()
+    assert not session.failures
+    session.segment_slice()
+    assert len(session.failures) == 1 and "3 channels" in session.failures.pop()
+    session.paint_both(())
+    session.train_for(2)
+    assert "the first layer (for 3 channels instead of 1) learnt from the start" in session.sentences[-1]
+    session.segment_slice()
+    assert not session.failures
+
+
+def test_a_loaded_volume_model_sets_the_options(viewer, blobs, new_session, tmp_path):
+    viewer.add_image(blobs(8, 48, 48), name="volume")
+    session = new_session(viewer)
+    session.set_settings(replace(session.settings, ndim=3, patch_size=16))
+    session.paint_both((4,))
+    session.train_for(2)
+    session.save_model(tmp_path / "model.safetensors")
+    again = new_session(viewer)
+    again.load_model(tmp_path / "model.safetensors")
+    assert again.state.settings.ndim == 3 and not again.failures
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a model" * 100])
+def test_a_file_that_is_no_model_is_refused_in_a_sentence(session, tmp_path, content):
+    path = tmp_path / "model.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    session.load_model(path)
+    assert len(session.failures) == 1 and "\n" not in session.failures[0]
+    assert not session.state.has_model
+    session.paint_both()
+    session.failures.clear()
+    session.train_for(1)
+
+
+def test_a_model_that_cannot_be_written_is_told(session, tmp_path):
+    session.paint_both()
+    session.train_for(1)
+    session.save_model(tmp_path / "nowhere" / "model.safetensors")
+    assert len(session.failures) == 1 or session.sentences[-1] == "the model is saved as model.safetensors"
+    session.save_model(tmp_path)
+    assert session.failures

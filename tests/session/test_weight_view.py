@@ -116,3 +116,21 @@ def test_it_shows_slices_of_what_a_three_dimensional_network_learns(viewer, blob
     session.tick()
     session.show_weight_map(True)
     assert shown(session)[20, 23] > 5 and not session.failures
+
+
+def test_an_image_that_cannot_be_read_is_told_once_and_it_is_off(viewer, blobs, new_session):
+    image = viewer.add_image(blobs(64, 64), name="blobs")
+    session = new_session(viewer)
+    session.annotate()
+
+    class Gone:
+        shape, dtype, ndim = (64, 64), np.dtype(np.float32), 2
+
+        def __getitem__(self, key):
+            raise OSError("image.tif is gone: put it back")
+
+    image._data = Gone()
+    session.show_weight_map(True)
+    for _ in range(3):
+        session.tick()
+    assert session.failures == ["image.tif is gone: put it back"] and not session.state.weight_map

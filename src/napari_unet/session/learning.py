@@ -138,12 +138,11 @@ def relabelled(model: Model, labels: tuple[ClassLabel, ...]) -> Model:
     return replace(model, classes=tuple(now.get(each.annotation_value, each) for each in model.classes))
 
 
-def describe(model: Model, steps: int) -> str:
-    """Name a model in a line."""
+def describe(model: Model) -> str:
+    """Name a model in a few words."""
     config = model.network.config
-    trained = f"{steps} steps" if steps else "from a file" if model.training else "untrained"
     size = f"width {config.width}, depth {config.depth}"
-    return f"U-Net {config.ndim}D, {size}, {len(model.classes)} classes, {trained}"
+    return f"U-Net {config.ndim}D, {size}, {len(model.classes)} classes"
 
 
 def device_of(name: str) -> str:

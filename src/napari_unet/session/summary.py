@@ -65,7 +65,7 @@ def _verdict(desk: "Desk", teaching: Teaching) -> str:
         message=trainer.message,
         is_ending=trainer.is_ending,
         n_steps=trainer.steps,
-        is_loaded=trainer.can_predict,
+        is_loaded=trainer.is_loaded,
     )
 
 

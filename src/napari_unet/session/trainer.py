@@ -44,7 +44,7 @@ class Trainer:
         self._asking: list[Callable[[Model], object]] = []
         self._is_predicting = False
         self.message = ""
-        self.is_ending = False
+        self.is_ending = self.is_loaded = False
         self.terms: Dataset | Model | None = None
         """Classes, channels, axes and normalisation of what is trained, known before there is a model."""
 
@@ -56,12 +56,15 @@ class Trainer:
     @property
     def can_predict(self) -> bool:
         """Whether there is a model that has learnt something, here or before it was loaded."""
-        return self.model is not None and (self.steps > 0 or bool(self.model.training))
+        return self.model is not None and (self.steps > 0 or self.is_loaded)
 
     @property
     def description(self) -> str:
         """The model in a line."""
-        return "" if self.model is None else describe(self.model, self.steps)
+        if self.model is None:
+            return ""
+        trained = f"{self.steps} steps" if self.steps else "from a file" if self.is_loaded else "untrained"
+        return f"{describe(self.model)}, {trained}"
 
     @property
     def method(self) -> str | None:
@@ -82,7 +85,7 @@ class Trainer:
     def use(self, model: Model | None) -> None:
         """Go on from another model, or from none at all."""
         self.model, self._learner, self.steps, self.scores, self.phase = model, None, 0, [], "idle"
-        self.terms, self._wish = model, Wish(Wanted())
+        self.terms, self._wish, self.is_loaded = model, Wish(Wanted()), model is not None
 
     def fits(self, dataset: Dataset) -> bool:
         """Tell whether the network that is trained can go on with a dataset as it is."""

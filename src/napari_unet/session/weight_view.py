@@ -38,13 +38,15 @@ class WeightView:
             return
         self._is_measuring = True
         choices = [each.choice for each in self._desk.images]
-        self._teaching.intensities.when_known(choices, lambda: self._weigh(image, plane), self._measured)
+        self._teaching.intensities.when_known(choices, lambda: self._weigh(image, plane), self._give_up)
 
-    def _measured(self) -> None:
+    def _give_up(self) -> None:
+        """Take it away rather than fail, and tell so, at every look."""
         self._is_measuring = False
+        self.show(False)
 
     def _weigh(self, image: Annotated, plane: Index) -> None:
-        self._measured()
+        self._is_measuring = False
         if image not in self._desk.images:  # deleted meanwhile
             return
         settings = self._teaching.settings
@@ -52,7 +54,7 @@ class WeightView:
         try:
             examples = self._teaching.examples()
         except ValueError:
-            self.show(False)  # told once, not at every look
+            self._give_up()
             raise
         own = tuple(each for each in examples if each.source == image.image.name)
         others = tuple(each for each in examples if each.source != image.image.name)
