@@ -176,7 +176,7 @@ def test_closing_keeps_what_was_painted_last(session, new_session, blobs, task):
 def saved(session, tmp_path):
     """The file of a model that tells the squares from the ground."""
     session.paint_both()
-    session.train_for(40)
+    session.train_for(20)
     session.save_model(tmp_path / "model.safetensors")
     return tmp_path / "model.safetensors"
 
@@ -253,9 +253,7 @@ def test_a_loaded_model_of_another_task_switches_to_it(session, other, saved):
     assert not other.failures
 
 
-def test_a_loaded_model_for_other_channels_is_refused_to_segment_and_adapted_to_train(
-    saved, blobs, new_session
-):
+def test_a_loaded_model_for_other_channels_is_adapted_by_training(saved, blobs, new_session):
     viewer = ViewerModel()
     viewer.add_image(np.stack([blobs(64, 64) / 300] * 3, -1), name="colours", rgb=True)
     session = new_session(viewer)
@@ -299,7 +297,7 @@ def test_a_file_that_is_no_model_is_refused_in_a_sentence(session, tmp_path, con
 def test_a_model_that_cannot_be_written_is_told(session, tmp_path):
     session.paint_both()
     session.train_for(1)
-    session.save_model(tmp_path / "nowhere" / "model.safetensors")
-    assert len(session.failures) == 1 or session.sentences[-1] == "the model is saved as model.safetensors"
-    session.save_model(tmp_path)
-    assert session.failures
+    for path in (tmp_path / "nowhere" / "model.safetensors", tmp_path):
+        session.failures.clear()
+        session.save_model(path)
+        assert len(session.failures) == 1 and not session.sentences, path
