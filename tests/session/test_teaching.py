@@ -572,3 +572,31 @@ def test_classes_without_a_background_can_be_trained(live, by_hand):
 def test_classes_that_cannot_be_told_apart_are_refused(live):
     live.set_classes((ClassStyle(1, "a", "#000000"), ClassStyle(1, "b", "#000000")))
     assert len(live.failures) == 1 and live.state.classes == DEFAULT_CLASSES
+
+
+def test_an_image_that_is_given_other_pixels_is_measured_and_learnt_anew(training, by_hand, blobs):
+    image = training.state.choice.layers[0]
+    (before,) = training.wanted.examples
+    intensity = training.teaching.intensity(training.state.choice)
+    image.data = 1000 * blobs(64, 64, seed=8)
+    training.tick()
+    (after,) = training.wanted.examples
+    assert abs(after.image).max() < 10  # by its own intensities
+    assert np.array_equal(after.annotation, before.annotation)
+    assert training.teaching.intensity(training.state.choice) != intensity
+    overlay(training).data[:] = 9
+    by_hand.until(lambda: not (overlay(training).data == 9).any())
+    assert training.state.phase == "training" and not training.failures
+
+
+def test_one_training_runs_at_a_time(training, by_hand):
+    training.set_task("objects")
+    training.paint(1, (2, 14), (2, 62))
+    training.paint(2, (17, 31), (17, 31))
+    training.tick()
+    training.train()
+    assert len(by_hand.running) == 1  # that of the classes, which stops
+    by_hand.until(lambda: training.state.phase == "training")
+    assert len(by_hand.running) == 1 and training.teaching.model is None
+    by_hand.until(lambda: training.trainer.steps > 0)
+    assert training.teaching.model.task == "objects" and not training.failures

@@ -61,6 +61,7 @@ class Annotated:
         self._strokes = Strokes(layer)
         self._image: Image | None = None
         self._learnt: dict[_Where, _Learnt] = {}
+        self._has_other_pixels = False
         for each in choice.layers:
             each.events.data.connect(self._on_image)
 
@@ -92,14 +93,18 @@ class Annotated:
         return tuple(sorted(self._strokes.cells.keys() | self.complete))
 
     def changed_planes(self) -> set[Index]:
-        """Take over what was painted since the last call; return the planes that have changed."""
+        """Take over what was painted since the last call; return the planes that teach something else now."""
         shape, wanted = tuple(self.layer.data.shape), self.choice.annotation_shape
         if shape != wanted:
             raise ValueError(
                 f"{self.layer.name} has the shape {shape} and {self.choice.name} needs {wanted}: "
                 "give it data of that shape, or delete it and press Annotate"
             )
-        return self._strokes.take()
+        changed = self._strokes.take()
+        if self._has_other_pixels:
+            self._has_other_pixels = False
+            changed.update(self.planes)
+        return changed
 
     def values(self, index: Index) -> set[int]:
         """Return the annotation values that are painted on a plane."""
@@ -219,6 +224,7 @@ class Annotated:
 
     def _on_image(self) -> None:
         self._image, self._learnt = None, {}
+        self._has_other_pixels = True
 
 
 def image_key(choice: ImageChoice) -> str:

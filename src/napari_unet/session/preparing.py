@@ -57,7 +57,8 @@ class Intensities:
 
         def keep(found: tuple[Intensity, ...]) -> None:
             self._is_busy = False
-            self._found.update(zip(missing, found, strict=True))
+            for choice, intensity in zip(missing, found, strict=True):
+                self._keep(choice, intensity)
             self._call_back()
             self._measure()
 
@@ -68,6 +69,11 @@ class Intensities:
             self._give_up(failure(error))
         else:
             self._jobs.run(measure(images), keep, failed=self._give_up)
+
+    def _keep(self, choice: ImageChoice, intensity: Intensity) -> None:
+        self._found[choice] = intensity
+        for layer in choice.layers:  # other pixels are measured anew
+            layer.events.data.connect(lambda: self._found.pop(choice, None))
 
     def _give_up(self, why: Failure) -> None:
         self._is_busy = False

@@ -19,7 +19,7 @@ class Previews:
 
     def __init__(self, viewer: ViewerModel, pause: float) -> None:
         self._viewer, self._pause = viewer, pause
-        self._seen: tuple[ImageChoice, Place, int] | None = None
+        self._seen: tuple[ImageChoice, Place, int, int] | None = None
         self._places: tuple[Place, ...] = ()
         self._turn = 0
         self._began = self._due = 0.0
@@ -50,7 +50,7 @@ class Previews:
         if choice is None or index is None:
             had, self._seen = self._seen is not None, None
             return had
-        seen = choice, visible_place(choice, index), ndim
+        seen = choice, visible_place(choice, index), ndim, id(choice.layers[0].data)
         if seen == self._seen:
             return False
         self._seen, self._turn = seen, 0
@@ -64,7 +64,7 @@ class Previews:
             return None
         if not self.has_more:
             self._began = monotonic()
-        choice, _, ndim = self._seen
+        choice, _, ndim, _ = self._seen
         place = self._places[self._turn % len(self._places)]
         return read_piece(choice, open_layers(choice), place, ndim, intensity)
 

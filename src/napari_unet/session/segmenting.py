@@ -50,6 +50,8 @@ class Result:
         same = self.layout.kind == layout.kind and self.layout.dtype == layout.dtype
         n_classes = len(self.layout.classes), len(layout.classes)
         alike = same and (layout.kind != "probabilities" or n_classes[0] == n_classes[1])
+        shape = choice.annotation_shape
+        alike = alike and self.overlay.layer.data.shape[-len(shape) :] == shape  # else it was another image
         kept = self.overlay.is_shown and self.overlay.layer.name == self.name
         return alike and kept and is_same(self.choice, choice)
 

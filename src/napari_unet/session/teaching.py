@@ -86,6 +86,9 @@ class Teaching:
                 f"the model is {len(self.model.axes)}D and the options say {self.settings.ndim}D: "
                 "press New model, or change the options"
             )
+        if any(trainer.is_running for trainer in self._trainers.values()):
+            self._begins_again = True  # once that of the other task has stopped
+            return
         self._is_preparing = True
         choices = [image.choice for image in self._desk.images]
         self.intensities.when_known(choices, self._begin, self._give_up)
