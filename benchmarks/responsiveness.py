@@ -26,6 +26,7 @@ from qtpy.QtWidgets import QApplication
 from user import Line, User, strokes_in
 
 from napari_unet.core.examples import Dataset
+from napari_unet.core.supply import SMALL_BATCHES
 from napari_unet.samples import nuclei_stack
 from napari_unet.session.preparing import gather
 from napari_unet.session.session import Session
@@ -86,15 +87,18 @@ class Hand:
 
     def _paint(self):
         """Yield after each thing that a hand does in one report of the mouse."""
+        rng = np.random.default_rng(0)
         for plane in cycle(range(len(self._strokes))):
             self._user.viewer.dims.set_current_step(0, plane)
             yield from [None] * REST
             for value, stroke in self._strokes[plane]:
                 self._user.annotation.selected_label = value
-                yield from self._drag(stroke)
+                yield from self._drag(
+                    np.array(stroke) + rng.uniform(-30, 30, 2)
+                )  # else nothing new, later on
                 yield from [None] * REST
 
-    def _drag(self, stroke: Line):
+    def _drag(self, stroke: np.ndarray):
         start, end = (np.array(self._user.on_canvas(self._user.annotation, corner)) for corner in stroke)
         self._send(QEvent.Type.MouseButtonPress, start)
         for share in np.linspace(0, 1, POINTS):
@@ -196,6 +200,7 @@ def measure(user: User, hand: Hand, heart: Heartbeat, seconds: float) -> Run:
 
     first_mask = _first_mask(user)
     hand.start()
+    live_until(lambda: updates.arrived[-1][1].step > SMALL_BATCHES[-1][0])
     live(2)
     hand.released_at.clear()
     start = perf_counter()
@@ -255,7 +260,7 @@ def _train_headless(dataset: Dataset, settings: Settings, seconds: float) -> flo
     model = prepare_model(Start(dataset, settings)).model
     began = perf_counter()
     first = None
-    for update in train(model, Wanted(dataset.examples), train_config(settings)):
+    for update in train(model, Wanted(dataset.examples), train_config(settings, dataset.spacing, 1)):
         now = perf_counter()
         if now - began > 2 and first is None:
             first = now, update.step
@@ -272,7 +277,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         user = open_window(Path(folder))
         hand, heart = Hand(user, strokes()), Heartbeat()
-        measure(user, hand, heart, 2)  # torch is loaded, and every code has run once
+        measure(user, hand, heart, options.seconds)  # torch is loaded, and every code has run once
         runs = []
         for number in range(options.runs):
             runs.append(measure(user, hand, heart, options.seconds))
