@@ -68,7 +68,7 @@ def main():
     while True:
         growing.number += 1
         autosave.note(growing, DEFAULT_CLASSES, growing.planes)
-        autosave.note_model(partial(save_model, tiny_model(growing.number), overwrite=True))
+        autosave.note_model("classes", partial(save_model, tiny_model(growing.number), overwrite=True))
         autosave.flush()
         print(growing.number, flush=True)
 

@@ -182,10 +182,10 @@ def test_an_annotation_without_strokes_leaves_no_trace(home):
     assert not any(home.iterdir())
 
 
-def test_each_image_and_task_is_kept_and_gets_the_model():
+def test_each_image_and_task_is_kept_and_gets_the_model_of_its_task():
     saving = Autosave(run_now, fail_loudly)
     saving.note(painted_with(1), DEFAULT_CLASSES)
-    saving.note_model(lambda path: path.write_text("model"))
+    saving.note_model("classes", lambda path: path.write_text("model"))
     saving.tick(0)
     saving.note(painted_with(2, key="cells"), DEFAULT_CLASSES)
     saving.note(painted_with(3, task="objects"), DEFAULT_CLASSES)
@@ -195,7 +195,8 @@ def test_each_image_and_task_is_kept_and_gets_the_model():
         2,
         3,
     )
-    assert find_kept("cells").model.read_text() == find_kept("nuclei").model.read_text() == "model"
+    models = [find_kept(key, "classes").model.read_text() for key in ("cells", "nuclei")]
+    assert models == ["model", "model"] and find_kept("nuclei", "objects").model is None
     assert find_kept("nuclei", "classes").path.parent == find_kept("nuclei", "objects").path.parent
 
 
@@ -203,11 +204,11 @@ def test_the_model_is_written_once_for_each_change():
     calls = []
     saving = Autosave(run_now, fail_loudly)
     saving.note(painted_with(1), DEFAULT_CLASSES)
-    saving.note_model(calls.append)
+    saving.note_model("classes", calls.append)
     for now in (0, 10, 20):
         saving.tick(now)
     assert len(calls) == 1
-    saving.note_model(calls.append)
+    saving.note_model("classes", calls.append)
     saving.tick(30)
     assert len(calls) == 2
 
@@ -246,10 +247,10 @@ def test_the_close_waits_for_the_job_that_is_writing():
 
     saving = Autosave(in_thread, fail_loudly)
     saving.note(painted_with(1), DEFAULT_CLASSES)
-    saving.note_model(slow)
+    saving.note_model("classes", slow)
     saving.tick(0)
     writing.wait()
-    saving.note_model(lambda path: order.append("close"))
+    saving.note_model("classes", lambda path: order.append("close"))
     threading.Timer(0.05, go_on.set).start()
     saving.flush()
     threads[0].join()
@@ -279,7 +280,7 @@ def test_a_model_that_cannot_be_written_does_not_hold_up_strokes():
         raise OSError("no room for a model")
 
     saving = Autosave(run_now, told.append)
-    saving.note_model(refuse)
+    saving.note_model("classes", refuse)
     saving.note(painted_with(1), DEFAULT_CLASSES)
     saving.note(painted_with(2, key="cells"), DEFAULT_CLASSES)
     saving.tick(0)

@@ -95,14 +95,21 @@ def test_restoring_erases_nothing_that_was_painted_since(at_once, reopen):
 def test_both_tasks_come_back(at_once, reopen):
     session = reopen(64, 64)
     session.paint_both()
+    session.train_for(1)
+    session.tick()
     session.set_task("objects")
+    session.paint(1, (2, 14), (2, 62))
     session.paint(300, (17, 31), (17, 31))
+    session.tick()
+    session.train_for(2)
     session.tick()
     again = reopen(64, 64)
     again.restore()
     assert again.state.task == "objects" and (again.desk.current.layer.data[17:31, 17:31] == 300).all()
+    assert again.teaching.model.task == "objects"
     again.set_task("classes")
     assert (again.desk.current.layer.data[17:31, 17:31] == 2).all()
+    assert again.teaching.model.task == "classes" and not again.failures
 
 
 def test_nothing_is_restored_into_a_running_training(at_once, reopen, live, by_hand):

@@ -21,7 +21,6 @@ from napari_unet.core.modelfile import load_model
 from napari_unet.session import kept
 from napari_unet.session.classes import DEFAULT_CLASSES, add_class
 from napari_unet.session.kept import (
-    MODEL_NAME,
     MOST_ENTRIES,
     Snapshot,
     compact,
@@ -29,6 +28,7 @@ from napari_unet.session.kept import (
     discard,
     find_kept,
     keep,
+    model_path,
     new_entry,
 )
 
@@ -143,8 +143,8 @@ def test_the_model_beside_it_is_found_and_the_offer_tells():
     path = kept_anew()
     assert find_kept("image").model is None
     assert find_kept("image").offer.startswith("3 annotated slices of image name were kept on ")
-    path.with_name(MODEL_NAME).write_bytes(b"a model")
-    assert find_kept("image").model == path.with_name(MODEL_NAME)
+    model_path(path.parent, "classes").write_bytes(b"a model")
+    assert find_kept("image").model == model_path(path.parent, "classes")
     assert " and a model were kept on " in find_kept("image").offer
 
 
@@ -152,9 +152,9 @@ def test_discarding_removes_one_task_and_then_the_entry():
     entry = new_entry("image")
     keep(entry, snapshot(task="objects"))
     keep(entry, snapshot(task="classes"))
-    (entry / MODEL_NAME).write_bytes(b"a model")
+    model_path(entry, "classes").write_bytes(b"a model")
     discard(find_kept("image", "classes"))
-    assert find_kept("image").task == "objects"
+    assert find_kept("image").task == "objects" and not model_path(entry, "classes").exists()
     discard(find_kept("image"))
     assert not entry.exists()
 

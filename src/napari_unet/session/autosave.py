@@ -14,7 +14,6 @@ from napari_unet.session.classes import ClassStyle
 from napari_unet.session.images import Index
 from napari_unet.session.jobs import Failure, Start, run_now
 from napari_unet.session.kept import (
-    MODEL_NAME,
     Kept,
     Plane,
     Snapshot,
@@ -22,6 +21,7 @@ from napari_unet.session.kept import (
     compact,
     find_kept,
     keep,
+    model_path,
     new_entry,
 )
 
@@ -93,7 +93,7 @@ class Autosave:
     def __init__(self, start: Start, failed: Callable[[Failure], object]) -> None:
         self._start, self._tell = start, failed
         self._followed: list[_Followed] = []
-        self._model: tuple[int, Callable[[Path], object]] | None = None
+        self._models: dict[Task, tuple[int, Callable[[Path], object]]] = {}
         self._numbers = count(1)
         self._queued: dict[Path, int] = {}
         self._waiting: dict[Path, _Write] = {}
@@ -110,9 +110,9 @@ class Autosave:
         followed.changed.update(changed)
         followed.classes, followed.is_dirty = classes, True
 
-    def note_model(self, save: Callable[[Path], object]) -> None:
-        """Remember how to write the newest model; it is called in the job, with the path, and replaces."""
-        self._model = (next(self._numbers), save)
+    def note_model(self, task: Task, save: Callable[[Path], object]) -> None:
+        """Remember how to write a task's newest model; called in the job, with the path, it replaces."""
+        self._models[task] = (next(self._numbers), save)
 
     def seal(self, painted: Annotated) -> None:
         """Stop following an annotation whose layer has gone: what it held is kept, and can be found again."""
@@ -154,11 +154,11 @@ class Autosave:
     def _queue_changes(self) -> None:
         for followed in self._followed:
             self._queue_annotation(followed)
-        if self._model:
-            number, save = self._model
+        for task, (number, save) in self._models.items():
             for entry in {path.parent for path in self._queued}:
-                path = entry / MODEL_NAME
-                self._queue(_Write(path, number, partial(_save_model, save, path)))
+                if annotation_path(entry, task) in self._queued:
+                    path = model_path(entry, task)
+                    self._queue(_Write(path, number, partial(_save_model, save, path)))
 
     def _queue_annotation(self, followed: _Followed) -> None:
         """Copy what is painted, if it has changed; an annotation without any strokes makes no entry."""

@@ -81,7 +81,7 @@ class Keeping:
     def _keep_model(self, model: "Model") -> None:
         from napari_unet.core.modelfile import save_model  # torch is there, for there is a model
 
-        self._autosave.note_model(partial(save_model, model, overwrite=True))
+        self._autosave.note_model(model.task, partial(save_model, model, overwrite=True))
 
     def accept(self) -> tuple[Kept, ...]:
         """Return what was offered, after what was painted for another task; it stays on the disk."""

@@ -29,7 +29,6 @@ Plane = NDArray[np.integer[Any]]
 
 MOST_ENTRIES = 5
 """So many sessions are kept of each image; older ones are removed."""
-MODEL_NAME = "model.safetensors"
 FORMAT, FORMAT_VERSION = "napari-unet-kept", 1
 _HEADER = "header.json"
 _NPY_BYTES = 4096  # no header of an array is longer
@@ -89,6 +88,11 @@ def annotation_path(entry: Path, task: Task) -> Path:
     return entry / f"annotation-{task}.npz"
 
 
+def model_path(entry: Path, task: Task) -> Path:
+    """Return the file of the model that is trained for this task."""
+    return entry / f"model-{task}.safetensors"
+
+
 def keep(entry: Path, snapshot: Snapshot) -> None:
     """Write a snapshot into an entry's folder; an OSError says in one sentence what the disk refuses."""
     with _replacing(annotation_path(entry, snapshot.task)) as file:
@@ -116,8 +120,9 @@ def find_kept(key: str, task: Task | None = None, but: Collection[Path] = ()) ->
 
 
 def discard(kept: Kept) -> None:
-    """Remove a snapshot, and its entry when nothing else was painted there."""
+    """Remove a snapshot with its model, and its entry when nothing else was painted there."""
     kept.path.unlink(missing_ok=True)
+    model_path(kept.path.parent, kept.task).unlink(missing_ok=True)
     if not any(kept.path.parent.glob("annotation-*.npz")):
         shutil.rmtree(kept.path.parent, ignore_errors=True)
 
@@ -174,7 +179,7 @@ def _read(path: Path) -> Kept:
         shape = tuple(map(int, header["shape"]))
         indices = _indices(header["indices"], shape)
         planes = {index: _read_plane(archive, n, shape[-2:]) for n, index in enumerate(indices)}
-    model = path.with_name(MODEL_NAME)
+    model = model_path(path.parent, header["task"])
     return Kept(
         key=str(header["key"]),
         image_name=str(header["image_name"]),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -199,7 +198,7 @@ class Session:
     def new_model(self) -> None:
         """Forget what has been learnt; what is painted stays."""
         with self._verb():
-            self.teaching.use(None)
+            self.teaching.forget()
 
     def take_prediction(self) -> None:
         """Paint what is predicted on what is unlabelled, in the drawn box or on the whole plane."""
@@ -265,7 +264,6 @@ class Session:
             self.desk.set_task(model.task)
             if model.task == "classes" and not any(image.planes for image in self.desk.images):
                 self.desk.set_classes(class_styles(model.classes, self.desk.classes))
-            self.teaching.settings = replace(self.settings, ndim=3 if model.axes == "ZYX" else 2)
             self.teaching.use(model)
             self._say(f"{name} is loaded{differences(model.classes, self.desk.labels)}")
 
@@ -288,8 +286,12 @@ class Session:
                 self.keeping.note(image, self.desk.classes, kept.planes)
                 self.teaching.relabel()
                 self.follow_painting()
-            if found and found[-1].model is not None:
-                self.load_model(found[-1].model)
+            for path in [kept.model for kept in found if kept.model is not None]:
+                self._jobs.run(load(path, self.settings.device), self._go_on_with)
+
+    def _go_on_with(self, model: "Model") -> None:
+        with self._verb():
+            self.teaching.use(model)
 
     def discard_kept(self) -> None:
         """Remove what was kept of this image."""

@@ -97,7 +97,7 @@ class Teaching:
         if not self._is_preparing:  # stopped meanwhile
             return
         self._is_preparing = False
-        trainer = self._trainer_of_task()
+        trainer = self._trainer_of(self._desk.task)
         dataset = self._dataset(self.settings.ndim)
         self._see(dataset)
         self._piece = self._read()
@@ -106,15 +106,15 @@ class Teaching:
     def _give_up(self) -> None:
         self._is_preparing = False
 
-    def _trainer_of_task(self) -> "Trainer":
-        """Return the trainer of this task; its module brings torch, which has been loaded by now."""
-        if self._desk.task not in self._trainers:
+    def _trainer_of(self, task: Task) -> "Trainer":
+        """Return the trainer of a task; its module brings torch, which has been loaded by now."""
+        if task not in self._trainers:
             module = import_module("napari_unet.session.trainer")
             jobs = replace(self._jobs, listener=replace(self._jobs.listener, updated=self._show))
             trainer: Trainer = module.Trainer(jobs, self._recolour, self._end)
             trainer.hold(self._is_held)
-            self._trainers[self._desk.task] = trainer
-        return self._trainers[self._desk.task]
+            self._trainers[task] = trainer
+        return self._trainers[task]
 
     def pause(self) -> None:
         """Wait."""
@@ -139,11 +139,18 @@ class Teaching:
         for trainer in self._trainers.values():
             trainer.hold(on)
 
-    def use(self, model: "Model | None") -> None:
-        """Go on from another model, or from none."""
+    def use(self, model: "Model") -> None:
+        """Go on from another model, whatever its task; the options follow it."""
         self.check_idle()
-        if self.trainer or model:
-            self._trainer_of_task().use(model)
+        self.settings = replace(self.settings, ndim=3 if model.axes == "ZYX" else 2)
+        self._trainer_of(model.task).use(model)
+        self.look_anew()
+
+    def forget(self) -> None:
+        """Begin anew, with no model."""
+        self.check_idle()
+        if self.trainer:
+            self.trainer.use(None)
             self.look_anew()
 
     def check_idle(self) -> None:
