@@ -14,6 +14,7 @@ from pathlib import Path
 import napari
 import numpy as np
 from napari.__main__ import main as napari_command
+from napari.qt import get_qapp
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 from user import strokes_in
@@ -77,11 +78,8 @@ def killed() -> None:
     """Say when strokes and model are kept, and go on until killed."""
     training_viewer()
     home = Path(os.environ["NAPARI_UNET_HOME"])
-    kept = (".npz", ".safetensors")
-    once(
-        lambda: set(kept) <= {path.suffix for path in home.rglob("*.*")},
-        lambda: print("kept", flush=True),
-    )
+    files = ("annotation-classes.npz", "model-classes.safetensors")
+    once(lambda: all(list(home.rglob(name)) for name in files), lambda: print("kept", flush=True))
     napari.run()
 
 
@@ -93,6 +91,7 @@ def command_line() -> None:
         return viewer and viewer.window._qt_window.findChild(QWidget, "annotate")
 
     sys.argv = ["napari", "-w", "napari-unet"]
+    get_qapp()  # no timer runs before there is an application
     once(lambda: button() and button().isVisible(), lambda: napari.current_viewer().close())
     napari_command()
 

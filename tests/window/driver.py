@@ -63,7 +63,9 @@ class Driver:
         """Let the window live until the condition holds, and return what it gave."""
         end = time.monotonic() + patience
         while not (found := condition()):
-            assert time.monotonic() < end, f"{what}: did not happen within {patience:.0f} seconds"
+            if time.monotonic() > end:
+                photograph = self.photograph(f"waited for {what}")
+                raise AssertionError(f"{what}: not within {patience:.0f} seconds, see {photograph}")
             self.pump(0.02)
         return found
 
