@@ -18,6 +18,8 @@ from napari_unet.session.jobs import Failure, Start
 from napari_unet.session.weighing import Weighing, Wish
 
 OPACITY = 0.4
+BRIGHT = 11.0
+"""The default w0 on top of a class: a weight that is shown bright, so that gaps stand out from what weighs 1."""
 REST = 10
 """In 3D a refresh loads the whole volume: so many times its own duration pass before the next one."""
 
@@ -148,7 +150,7 @@ class WeightMap:
             return
         data = weights[(np.newaxis,) * len(wish.index)]  # (1, …, 1, Y, X): one plane of the image
         placing = _at_plane(placement(wish.choice), wish.index)
-        limits = (0.0, float(weights.max(initial=0)) or 1.0)
+        limits = (0.0, float(weights.max(initial=BRIGHT)))
         if self.layer is None or self._choice is not wish.choice:
             self._replace(wish.choice, data, placing)
         assert self.layer is not None
