@@ -60,6 +60,13 @@ def test_only_the_drawn_box_is_taken_and_the_box_goes(trained):
     assert changed.min(0).tolist() == [40, 10] and changed.max(0).tolist() == [55, 30]
     assert (layer.data[40:56, 10:31] != 0).all()
     assert box not in trained.viewer.layers
+    assert trained.viewer.layers.selection.active is layer and layer.mode == "paint"
+
+
+def test_a_second_box_replaces_the_first(session):
+    session.draw_box()
+    session.draw_box()
+    assert sum(layer.name.startswith("box") for layer in session.viewer.layers) == 1
 
 
 def test_what_is_taken_over_is_learnt_and_kept(trained):

@@ -600,3 +600,47 @@ def test_one_training_runs_at_a_time(training, by_hand):
     assert len(by_hand.running) == 1 and training.teaching.model is None
     by_hand.until(lambda: training.trainer.steps > 0)
     assert training.teaching.model.task == "objects" and not training.failures
+
+
+def test_the_task_that_is_chosen_already_stops_nothing(training, by_hand):
+    training.set_task("classes")
+    by_hand.step(2)
+    assert training.state.phase == "training"
+
+
+def test_an_image_without_strokes_does_not_matter(viewer, blobs, new_session, by_hand):
+    image = viewer.add_image(np.stack([blobs(64, 64), blobs(64, 64, seed=1)]), name="two")
+    session = new_session(viewer, by_hand)
+    session.annotate()  # as a stack, by mistake
+    session.choose(ImageChoice((image,), "CYX"))
+    session.paint_both((0,))
+    session.train()
+    by_hand.until(lambda: session.trainer.steps > 0)
+    assert session.teaching.model.network.config.in_channels == 2 and not session.failures
+
+
+def test_the_tool_in_hand_stays_when_a_slice_is_marked_complete(live):
+    layer = live.desk.current.layer
+    layer.mode = "erase"
+    live.viewer.layers.selection.active = live.state.choice.layers[0]
+    live.toggle_complete()
+    assert layer.mode == "erase" and live.viewer.layers.selection.active is live.state.choice.layers[0]
+
+
+def test_a_device_that_is_not_there_is_one_sentence(live, by_hand, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    live.set_settings(replace(live.settings, device="cuda"))
+    assert len(live.failures) == 1 and "\n" not in live.failures.pop()
+    live.train()
+    by_hand.finish()
+    assert len(live.failures) == 1 and live.state.phase == "idle"
+    live.set_settings(replace(live.settings, device="cpu"))
+    live.train()
+    by_hand.until(lambda: live.trainer.steps > 0)
+
+
+def test_a_session_is_closed_twice(training, by_hand):
+    training.close()
+    training.close()
+    by_hand.finish()
+    assert not training.failures

@@ -121,7 +121,7 @@ def test_it_shows_slices_of_what_a_three_dimensional_network_learns(viewer, blob
 def test_an_image_that_cannot_be_read_is_told_once_and_it_is_off(viewer, blobs, new_session):
     image = viewer.add_image(blobs(64, 64), name="blobs")
     session = new_session(viewer)
-    session.annotate()
+    session.paint_both()
 
     class Gone:
         shape, dtype, ndim = (64, 64), np.dtype(np.float32), 2

@@ -34,7 +34,7 @@ class Correcting:
 
     def take(self, then: Callable[[], object]) -> None:
         """Predict the plane that is shown, and paint it, or the part of it in the drawn box."""
-        plane, image = self._desk.shown_plane(), self._desk.annotate()
+        plane, image = self._desk.shown_plane(), self._desk.at_hand()
         box = drawn_box(self._viewer, image, plane)
 
         def predict(model: "Model") -> None:
@@ -47,6 +47,8 @@ class Correcting:
             values = as_annotation(predicted, model.task, model.classes, highest)
             n_pixels = take_over(image, plane, values, box)
             forget_box(self._viewer)
+            if image is self._desk.current:
+                self._desk.annotate()  # the box may have been selected; now the brush is wanted
             self._jobs.listener.said(
                 f"{n_pixels} pixels are annotated as predicted: correct them with the brush"
             )
@@ -115,7 +117,8 @@ def take_over(annotated: Annotated, index: Index, values: NDArray[Any], box: Box
 
 
 def draw_box(viewer: ViewerModel, choice: ImageChoice) -> Shapes:
-    """Return a layer on which a box can be drawn, ready for it."""
+    """Return a layer on which a box can be drawn, ready for it; the one of before is gone."""
+    forget_box(viewer)
     placing = placement(choice)
     shapes = Shapes(
         ndim=len(choice.annotation_shape),

@@ -42,6 +42,11 @@ class Desk:
         return tuple(each for each in self._annotated if each.task == self.task)
 
     @property
+    def painted(self) -> tuple[Annotated, ...]:
+        """Those that hold annotation: what is trained on."""
+        return tuple(each for each in self.images if each.planes)
+
+    @property
     def current(self) -> Annotated | None:
         """The chosen image, if it has an annotation layer for this task."""
         if self.choice is None:
@@ -124,6 +129,10 @@ class Desk:
         _select(self._viewer, self.current.layer)
         self.current.layer.mode = "paint"
         return self.current
+
+    def at_hand(self) -> Annotated:
+        """Return the chosen image's annotation with the tool as it is, a new one if there is none."""
+        return self.current or self.annotate()
 
     def _new_annotation(self, choice: ImageChoice) -> Annotated:
         word = "annotation" if self.task == "classes" else "objects"

@@ -111,7 +111,7 @@ def put_back(kept: Kept, desk: Desk) -> Annotated:
     desk.set_task(kept.task)
     if kept.task == "classes":
         desk.restore_classes(kept.classes)
-    annotated = desk.annotate()
+    annotated = desk.at_hand()
     for index, plane in kept.planes.items():
         take_over(annotated, index, np.asarray(plane), None)
     for index in kept.complete:

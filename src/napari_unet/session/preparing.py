@@ -113,7 +113,7 @@ def gather(
     desk: Desk, intensities: Intensities, ndim: int, method: str | None, labels: tuple[ClassLabel, ...]
 ) -> Dataset:
     """Read what is annotated in all images; ValueError where they do not go together."""
-    images = desk.images
+    images = desk.painted
     if not images:
         raise ValueError("nothing is annotated any more: press Annotate and paint first")
     _check(images, ndim)

@@ -134,6 +134,8 @@ class Session:
 
     def set_task(self, task: Task) -> None:
         """Annotate classes, or objects."""
+        if task == self.desk.task:
+            return
         with self._verb():
             self.teaching.stop()
             self.desk.set_task(task)
@@ -164,7 +166,7 @@ class Session:
     def toggle_complete(self) -> None:
         """Mark the plane complete, or no longer: what is unlabelled there means background."""
         with self._verb():
-            plane, image = self.desk.shown_plane(), self.desk.annotate()
+            plane, image = self.desk.shown_plane(), self.desk.at_hand()
             image.mark_complete(plane, plane not in image.complete)
             self.keeping.note(image, self.desk.classes, {plane})
             self.teaching.learn()
@@ -262,7 +264,7 @@ class Session:
         with self._verb():
             self.teaching.check_idle()
             self.desk.set_task(model.task)
-            if model.task == "classes" and not any(image.planes for image in self.desk.images):
+            if model.task == "classes" and not self.desk.painted:
                 self.desk.set_classes(class_styles(model.classes, self.desk.classes))
             self.teaching.use(model)
             self._say(f"{name} is loaded{differences(model.classes, self.desk.labels)}")

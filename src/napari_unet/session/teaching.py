@@ -90,7 +90,7 @@ class Teaching:
             self._begins_again = True  # once that of the other task has stopped
             return
         self._is_preparing = True
-        choices = [image.choice for image in self._desk.images]
+        choices = [image.choice for image in self._desk.painted]
         self.intensities.when_known(choices, self._begin, self._give_up)
 
     def _begin(self) -> None:
@@ -189,7 +189,7 @@ class Teaching:
         if self.phase not in ("training", "paused", "settled"):
             return
         if not (why := self._desk.cannot_train()):
-            self.intensities.when_known([image.choice for image in self._desk.images], self._go_on)
+            self.intensities.when_known([image.choice for image in self._desk.painted], self._go_on)
         elif self.phase != "settled":
             self.stop()
             self._jobs.listener.said(f"training has stopped: {why}")
@@ -219,7 +219,7 @@ class Teaching:
 
     def examples(self) -> tuple[Example, ...]:
         """Everything that is painted, as it is trained on."""
-        return self._gather(self.ndim).examples
+        return self._gather(self.ndim).examples if self._desk.painted else ()
 
     def _dataset(self, ndim: Literal[2, 3]) -> Dataset:
         dataset = self._gather(ndim)
