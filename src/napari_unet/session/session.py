@@ -58,7 +58,7 @@ class Session:
         preview_pause: float = 0.0,
     ) -> None:
         self.viewer = viewer
-        self._jobs = Jobs(start, Listener(self._update, self._say, self._fail), threads)
+        self._jobs = Jobs(start, Listener(self.updated.emit, self._say, self._fail), threads)
         self.desk = Desk(viewer)
         self.teaching = Teaching(self.desk, Previews(viewer, preview_pause), self._jobs)
         self.correcting = Correcting(viewer, self.desk, self.teaching, self._jobs)
@@ -318,9 +318,6 @@ class Session:
 
     def _say(self, sentence: str) -> None:
         self.said.emit(sentence)
-
-    def _update(self, update: object) -> None:
-        self.updated.emit(update)
 
     def _fail(self, problem: Failure) -> None:
         self.failed.emit(problem)
