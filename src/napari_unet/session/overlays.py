@@ -19,7 +19,7 @@ from napari_unet.session.weighing import Weighing, Wish
 
 OPACITY = 0.4
 BRIGHT = 11.0
-"""The default w0 on top of a class: a weight that is shown bright, so that gaps stand out from what weighs 1."""
+"""The default w0 on top of a class: so much is shown bright, and gaps stand out from what weighs 1."""
 REST = 10
 """In 3D a refresh loads the whole volume: so many times its own duration pass before the next one."""
 
