@@ -85,6 +85,17 @@ def test_an_error_of_whoever_waited_is_told(intensities, slow, failures):
     assert called == [True]
 
 
+def test_other_pixels_are_measured_anew_even_where_they_come_while_it_is_measured(intensities, slow):
+    choice, called = choice_of(None), []
+    (layer,) = choice.layers
+    intensities.when_known([choice], lambda: called.append(intensities[choice]))
+    layer.data = 100 + layer.data
+    slow.finish()
+    assert len(called) == 1 and called[0].low[0] > 90
+    layer.data = layer.data - 50
+    assert choice not in intensities
+
+
 def test_the_device_is_described():
     *_, words = _drain(load_torch("cpu"))
     assert words.startswith("CPU")

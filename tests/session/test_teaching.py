@@ -644,3 +644,24 @@ def test_a_session_is_closed_twice(training, by_hand):
     training.close()
     by_hand.finish()
     assert not training.failures
+
+
+def test_an_image_painted_while_another_is_measured_is_waited_for(viewer, blobs, new_session, by_hand):
+    by_hand.names = ("training", "measure")
+    first, second = (viewer.add_image(blobs(64, 64, seed=n), name=name) for n, name in enumerate("ab"))
+    session = new_session(viewer, by_hand)
+    session.paint_both(())
+    session.train()
+    assert session.state.phase == "preparing"
+    session.choose(ImageChoice((first,), "YX"))
+    session.paint_both(())
+    by_hand.until(lambda: session.state.phase == "training")
+    assert {example.source for example in session.wanted.examples} == {"a", "b"}
+    assert second.name == "b" and not session.failures
+
+
+def test_a_verb_right_after_a_layer_has_gone_finds_the_next_image(live, blobs):
+    live.viewer.add_image(blobs(48, 48), name="next")
+    live.viewer.layers.remove("blobs")
+    live.annotate()
+    assert live.desk.current.layer.data.shape == (48, 48) and not live.failures

@@ -14,6 +14,7 @@ from napari_unet.session.annotated import Annotated
 from napari_unet.session.desk import OURS, Desk
 from napari_unet.session.images import ImageChoice, Index, open_layers, placement
 from napari_unet.session.jobs import Jobs
+from napari_unet.session.segmenting import check_fit
 from napari_unet.session.sinks import PlaneSink, as_result
 from napari_unet.session.subimage import around_plane
 from napari_unet.session.teaching import Teaching
@@ -38,6 +39,7 @@ class Correcting:
         box = drawn_box(self._viewer, image, plane)
 
         def predict(model: "Model") -> None:
+            check_fit(model, open_layers(image.choice))
             intensity = self._teaching.intensity(image.choice)
             job = predict_plane(model, image.choice, plane, intensity, self._jobs.threads)
             self._jobs.run(job, lambda found: paint(model, found))

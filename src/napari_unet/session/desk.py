@@ -68,7 +68,7 @@ class Desk:
         """The plane of the chosen image that the viewer stands on, None outside of it."""
         if self.choice is None or self._viewer.dims.ndisplay != 2:
             return None
-        if not _is_there(self.choice, self._viewer.layers):
+        if not is_there(self.choice, self._viewer.layers):
             return None
         n_outer = len(self.choice.plane_axes)
         layer = self.current.layer if self.current else self.choice.layers[0]
@@ -112,7 +112,7 @@ class Desk:
     def find_image(self) -> None:
         """Choose the selected image layer, or the topmost one; keep a choice that is still there."""
         layers = self._viewer.layers
-        if self.choice and _is_there(self.choice, layers):
+        if self.choice and is_there(self.choice, layers):
             return
         found = [layer for layer in layers if is_image(layer)]
         active = [layer for layer in found if layer is layers.selection.active]
@@ -204,7 +204,7 @@ class Desk:
         gone = [
             each
             for each in self._annotated
-            if each.layer not in layers or not _is_there(each.choice, layers) or not each.fits
+            if each.layer not in layers or not is_there(each.choice, layers) or not each.fits
         ]
         self._annotated = [each for each in self._annotated if each not in gone]
         return tuple(each for each in gone if each.planes)
@@ -252,7 +252,7 @@ def _are_alike(one: ImageChoice, other: ImageChoice) -> bool:
     return (one.layers, one.channels) == (other.layers, other.channels)
 
 
-def _is_there(choice: ImageChoice, layers: Sequence[Layer]) -> bool:
+def is_there(choice: ImageChoice, layers: Sequence[Layer]) -> bool:
     """Tell whether the layers of a choice are in the viewer, and still are what they were chosen as."""
     first = choice.layers[0]
     return all(each in layers and each.ndim == first.ndim for each in choice.layers) and (

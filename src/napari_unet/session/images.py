@@ -76,7 +76,8 @@ class ImageChoice:
     @property
     def plane_shape(self) -> tuple[int, ...]:
         """Sizes of these axes; all channels share their planes."""
-        sizes = zip(self.plane_axes, _shape(self.layers[0])[:-2], strict=True)
+        # not strict: a layer may have been given data of another shape, which then does not fit
+        sizes = zip(self.plane_axes, _shape(self.layers[0])[:-2], strict=False)
         return tuple(1 if axis == "C" else size for axis, size in sizes)
 
     @property

@@ -12,7 +12,7 @@ from napari.utils.transforms import Affine
 from numpy.typing import DTypeLike, NDArray
 
 from napari_unet.core.tiling import Region
-from napari_unet.session.desk import OURS
+from napari_unet.session.desk import OURS, is_there
 from napari_unet.session.images import ImageChoice, Index, placement, zeros
 from napari_unet.session.jobs import Failure, Start
 from napari_unet.session.weighing import Weighing, Wish
@@ -146,7 +146,7 @@ class WeightMap:
         self.layer = self._choice = None
 
     def _show(self, wish: Wish, weights: NDArray[np.float32]) -> None:
-        if self.is_deleted or any(layer not in self._viewer.layers for layer in wish.choice.layers):
+        if self.is_deleted or not is_there(wish.choice, self._viewer.layers):
             return
         data = weights[(np.newaxis,) * len(wish.index)]  # (1, …, 1, Y, X): one plane of the image
         placing = _at_plane(placement(wish.choice), wish.index)

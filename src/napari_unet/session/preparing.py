@@ -13,6 +13,9 @@ from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice, open_layers
 from napari_unet.session.jobs import Failure, Jobs, failure
 
+_Pixels = tuple[object, ...]
+"""The arrays of an image's layers."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
@@ -26,15 +29,17 @@ class Intensities:
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
-        self._found: dict[ImageChoice, Intensity] = {}
+        self._found: dict[ImageChoice, tuple[_Pixels, Intensity]] = {}
         self._waiting: list[_Waiting] = []
         self._is_busy = False
 
     def __getitem__(self, choice: ImageChoice) -> Intensity:
-        return self._found[choice]
+        return self._found[choice][1]
 
     def __contains__(self, choice: ImageChoice) -> bool:
-        return choice in self._found
+        """Tell whether an image is known; other pixels in its layers are measured anew."""
+        pixels, _ = self._found.get(choice, ((), None))
+        return len(pixels) > 0 and all(a is b for a, b in zip(pixels, _pixels(choice), strict=True))
 
     def when_known(
         self,
@@ -43,7 +48,7 @@ class Intensities:
         otherwise: Callable[[], object] = lambda: None,
     ) -> None:
         """Call back as soon as these are measured, at once where they are; or when that has failed."""
-        if all(choice in self._found for choice in choices):
+        if all(choice in self for choice in choices):
             then()
             return
         self._waiting.append(_Waiting(tuple(choices), then, otherwise))
@@ -51,29 +56,24 @@ class Intensities:
 
     def _measure(self) -> None:
         """Measure what is waited for, one job at a time."""
-        missing = dict.fromkeys(c for each in self._waiting for c in each.choices if c not in self._found)
+        missing = dict.fromkeys(c for each in self._waiting for c in each.choices if c not in self)
         if not missing or self._is_busy:
             return
 
         def keep(found: tuple[Intensity, ...]) -> None:
             self._is_busy = False
-            for choice, intensity in zip(missing, found, strict=True):
-                self._keep(choice, intensity)
+            self._found.update(zip(missing, zip(pixels, found, strict=True), strict=True))
             self._call_back()
             self._measure()
 
         self._is_busy = True
+        pixels = [_pixels(choice) for choice in missing]
         try:
             images = [open_layers(choice) for choice in missing]
         except (ValueError, TypeError) as error:
             self._give_up(failure(error))
         else:
             self._jobs.run(measure(images), keep, failed=self._give_up)
-
-    def _keep(self, choice: ImageChoice, intensity: Intensity) -> None:
-        self._found[choice] = intensity
-        for layer in choice.layers:  # other pixels are measured anew
-            layer.events.data.connect(lambda: self._found.pop(choice, None))
 
     def _give_up(self, why: Failure) -> None:
         self._is_busy = False
@@ -83,11 +83,15 @@ class Intensities:
         self._jobs.listener.failed(why)
 
     def _call_back(self) -> None:
-        ready = [each for each in self._waiting if all(choice in self._found for choice in each.choices)]
+        ready = [each for each in self._waiting if all(choice in self for choice in each.choices)]
         self._waiting = [each for each in self._waiting if each not in ready]
         for each in ready:
             with self._jobs.telling():
                 each.then()
+
+
+def _pixels(choice: ImageChoice) -> _Pixels:
+    return tuple(layer.data for layer in choice.layers)
 
 
 def measure(images: Sequence[Image]) -> Generator[None, None, tuple[Intensity, ...]]:

@@ -152,7 +152,7 @@ class Segmenting:
     def _plane_job(self, order: Order, index: Index) -> Job:
         whole, axes = open_layers(order.choice), order.choice.plane_axes + "YX"
         at = dict(zip(order.choice.plane_axes, index, strict=True))
-        _check_fit(order.model, whole)
+        check_fit(order.model, whole)
         part, z = around_plane(whole, at.get("T", 0), at.get("Z", 0), order.model.network)
         result = self._result(order, part)
         data = result.overlay.layer.data
@@ -163,7 +163,7 @@ class Segmenting:
 
     def _stack_job(self, order: Order, path: Path | None) -> Job:
         whole = open_layers(order.choice)
-        _check_fit(order.model, whole)
+        check_fit(order.model, whole)
         layout = _layout(order, whole)
         output = None if path is None else _output(path, layout)
         try:
@@ -259,7 +259,8 @@ def _layout(order: Order, image: Image) -> ResultLayout:
     return result_layout(order.model, image, _config(order))
 
 
-def _check_fit(model: "Model", image: Image) -> None:
+def check_fit(model: "Model", image: Image) -> None:
+    """Raise a ValueError, with what the user can do, where a model is not for images like this one."""
     n_channels = model.network.config.in_channels
     if image.n_channels != n_channels:
         raise ValueError(

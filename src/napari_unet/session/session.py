@@ -85,16 +85,14 @@ class Session:
     def tick(self) -> None:
         """Look what has been painted, where the camera is, which layers have gone, and what is due."""
         with self._verb():
-            self._drop_gone()
-            self.desk.find_image()
-            self.keeping.look_for(self.desk.choice)
             if monotonic() - self._synced_at >= SYNC_SECONDS:
                 self.follow_painting()
             self.teaching.follow_camera()
             self.weights.follow()
             self.keeping.tick(self.teaching)
 
-    def _drop_gone(self) -> None:
+    def _look_around(self) -> None:
+        """Let go of layers that have been deleted or do not fit any more, and find an image."""
         gone = self.desk.drop_gone()
         for image in gone:
             self.keeping.seal(image)
@@ -103,6 +101,8 @@ class Session:
         if gone:
             self.keeping.look_again()
             self.teaching.learn()
+        self.desk.find_image()
+        self.keeping.look_for(self.desk.choice)
 
     def follow_painting(self) -> None:
         """Take over what has just been painted: it is learnt, and it is kept."""
@@ -313,6 +313,7 @@ class Session:
     def _verb(self) -> Iterator[None]:
         """Do what is inside, or tell why it cannot be done; show what has changed by it."""
         with self._jobs.telling():
+            self._look_around()  # a layer may have gone since the last tick
             yield
         self._refresh()
 

@@ -90,8 +90,21 @@ class Teaching:
             self._begins_again = True  # once that of the other task has stopped
             return
         self._is_preparing = True
+        self.when_measured(self._begin, self._give_up)
+
+    def when_measured(
+        self, then: Callable[[], object], otherwise: Callable[[], object] = lambda: None
+    ) -> None:
+        """Call back once all that is painted is measured; or when that has failed."""
+
+        def check() -> None:
+            if all(image.choice in self.intensities for image in self._desk.painted):
+                then()
+            else:  # another image has been painted on meanwhile
+                self.when_measured(then, otherwise)
+
         choices = [image.choice for image in self._desk.painted]
-        self.intensities.when_known(choices, self._begin, self._give_up)
+        self.intensities.when_known(choices, check, otherwise)
 
     def _begin(self) -> None:
         if not self._is_preparing:  # stopped meanwhile
@@ -189,7 +202,7 @@ class Teaching:
         if self.phase not in ("training", "paused", "settled"):
             return
         if not (why := self._desk.cannot_train()):
-            self.intensities.when_known([image.choice for image in self._desk.painted], self._go_on)
+            self.when_measured(self._go_on)
         elif self.phase != "settled":
             self.stop()
             self._jobs.listener.said(f"training has stopped: {why}")
