@@ -14,17 +14,19 @@ from PIL import Image
 from user import User
 
 OUT = Path(__file__).parent.parent / "docs/images"
-SIZE = (1280, 800)
+SIZE = (1400, 860)
 N_COLOURS = 128
+CROWDED = 1
+"""The slice whose nuclei lie closest together."""
 
 
 def main() -> None:
     """Walk through classes, then objects, and photograph what there is to see."""
     if reason := missing():
         sys.exit(reason)
-    with TemporaryDirectory() as folder:
-        os.environ["NAPARI_UNET_HOME"] = folder
-        for walk in (classes, objects):
+    for walk in (classes, objects):
+        with TemporaryDirectory() as folder:
+            os.environ["NAPARI_UNET_HOME"] = folder
             user = User(napari.Viewer(), Path(folder), SIZE)
             user.open_sample()
             user.open_dock()
@@ -35,21 +37,22 @@ def main() -> None:
 def classes(user: User) -> None:
     """Paint, train, segment."""
     user.annotate()
-    user.paint_nuclei(3)
+    user.paint_nuclei(4)
     shoot(user, "dock-paint")
     user.train()
-    user.wait("a good mask", lambda: user.dice(user.predicted) > 0.8 and user.steps > 60, patience=300)
+    user.wait("a good mask", lambda: user.dice(user.predicted) > 0.8 and user.steps > 30, patience=300)
     shoot(user, "dock")
     user.stop()
     user.click("segment_stack")
     user.wait("the stack is segmented", lambda: user.result and not user.session.state.segmenting)
     user.go_to(4)
-    user.key("h")
+    user.key("h")  # hides the prediction
     shoot(user, "dock-segmented")
 
 
 def objects(user: User) -> None:
     """Paint cells with labels of their own, and look at the boundary weights."""
+    user.go_to(CROWDED)
     user.click("task_objects")
     user.annotate()
     user.paint_objects()

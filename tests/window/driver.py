@@ -90,7 +90,7 @@ class Driver:
         return middle.x(), middle.y()
 
     def on_canvas(self, layer: Layer, position: Sequence[float]) -> Point:
-        """Tell where on the screen a pixel of a layer is; its last two numbers are Y and X."""
+        """Tell where on the screen a pixel of a layer is; the last two numbers are Y and X."""
         full = np.zeros(layer.ndim)
         full[-len(position) :] = position
         canvas: QWidget = self.viewer.window._qt_viewer.canvas.native
@@ -98,8 +98,9 @@ class Driver:
         shown = np.asarray(layer.data_to_world(full))[list(self.viewer.dims.displayed[-2:])]
         from_middle = (shown - np.asarray(camera.center)[-2:]) * camera.zoom
         middle = canvas.mapToGlobal(QPoint(canvas.width() // 2, canvas.height() // 2))
-        y, x = from_middle
-        return round(middle.x() + x), round(middle.y() + y)
+        place = QPoint(round(middle.x() + from_middle[1]), round(middle.y() + from_middle[0]))
+        assert canvas.rect().contains(canvas.mapFromGlobal(place)), f"{tuple(position)} is out of sight"
+        return place.x(), place.y()
 
     # mouse
 
@@ -116,6 +117,10 @@ class Driver:
                 words += ["mousemove", *point, "sleep", 0.01]
             words += ["sleep", 0.05]  # a busy window sees only some of the moves, but each corner
         self._xdotool(*words, "mouseup", 1)
+
+    def wheel(self, turn: int, held: str) -> None:
+        """Turn the wheel one notch up (1) or down (-1) while a key is held."""
+        self._xdotool("keydown", held, "sleep", 0.05, "click", 4 if turn > 0 else 5, "keyup", held)
 
     def menu(self, *words: str) -> None:
         """Choose from the menu bar: each word begins the text of an entry."""

@@ -8,7 +8,7 @@ from driver import Driver
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
 from qtpy.QtWidgets import QAbstractButton, QMessageBox
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import distance_transform_edt
 
 from napari_unet.session.session import Session, session_of
 
@@ -29,6 +29,11 @@ class User(Driver):
         self.menu(*(menu or ("Plugins", "napari-unet")))
         self.wait("the dock opens", lambda: session_of(self.viewer))
         self.pump(0.5)
+        self.see_all()
+
+    def see_all(self) -> None:
+        """Press napari's button that shows the whole image."""
+        self.click(self.viewer.window._qt_viewer.viewerButtons.resetViewButton)
 
     def annotate(self) -> None:
         """Ask for an annotation layer."""
@@ -67,10 +72,10 @@ class User(Driver):
         self.wait("the training ends", lambda: self.phase == "idle")
 
     def go_to(self, plane: int) -> None:
-        """Move to a slice by the arrow keys, the mouse over the canvas."""
+        """Move to a slice by the wheel with Ctrl held, the mouse over the canvas."""
         self.over(self.image, (1, 1))
         while (here := self.plane[0]) != plane:
-            self.key("Right" if plane > here else "Left")
+            self.wheel(-1 if plane > here else 1, "ctrl")
             self.wait("the next slice", lambda here=here: self.plane[0] != here, 5)
 
     def confirm(self, dialog: QMessageBox) -> None:
@@ -156,15 +161,13 @@ def strokes_in(mask: NDArray[np.bool_], n: int) -> list[Line]:
 
 def scribbles(objects: NDArray[Any]) -> Iterator[Line]:
     """One zigzag stroke for each object, which fills most of it with a brush of eight pixels."""
-    parts, n_parts = label(objects)
-    for part in range(1, n_parts + 1):
-        rows, columns = np.nonzero(parts == part)
+    for number in np.unique(objects[objects > 0]):
+        inside = distance_transform_edt(np.pad(objects == number, 1))[1:-1, 1:-1] > 3
         line: list[tuple[int, int]] = []
-        for row in range(rows.min() + 4, rows.max() - 3, 6):
-            inside = columns[rows == row]
-            ends = [(row, int(inside.min()) + 4), (row, int(inside.max()) - 4)]
-            if ends[0] < ends[1]:
-                line += ends if len(line) % 4 == 0 else ends[::-1]
+        for row in np.flatnonzero(inside.any(1))[::4]:
+            columns = np.flatnonzero(inside[row])
+            ends = (int(row), int(columns[0])), (int(row), int(columns[-1]))
+            line += ends if len(line) % 4 == 0 else ends[::-1]
         if line:
             yield tuple(line)
 
