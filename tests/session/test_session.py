@@ -301,3 +301,13 @@ def test_a_model_that_cannot_be_written_is_told(session, tmp_path):
         session.failures.clear()
         session.save_model(path)
         assert len(session.failures) == 1 and not session.sentences, path
+
+
+def test_what_goes_wrong_while_looking_around_is_told_and_the_verb_is_done(session, monkeypatch):
+    def break_down():
+        raise ValueError("the clock is broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.desk, "find_image", break_down)
+        session.annotate()
+    assert session.failures == ["the clock is broken"] and session.desk.current is not None

@@ -314,6 +314,7 @@ class Session:
         """Do what is inside, or tell why it cannot be done; show what has changed by it."""
         with self._jobs.telling():
             self._look_around()  # a layer may have gone since the last tick
+        with self._jobs.telling():
             yield
         self._refresh()
 
