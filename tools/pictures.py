@@ -14,7 +14,7 @@ from PIL import Image
 from user import User
 
 OUT = Path(__file__).parent.parent / "docs/images"
-SIZE = (1400, 860)
+SIZE = (1400, 900)
 N_COLOURS = 128
 CROWDED = 1
 """The slice whose nuclei lie closest together."""
@@ -40,7 +40,7 @@ def classes(user: User) -> None:
     user.paint_nuclei(4)
     shoot(user, "dock-paint")
     user.train()
-    user.wait("a good mask", lambda: user.dice(user.predicted) > 0.8 and user.steps > 30, patience=300)
+    user.wait("a good mask", lambda: user.dice(user.predicted) > 0.7 and user.steps > 50, patience=200)
     shoot(user, "dock")
     user.stop()
     user.click("segment_stack")
