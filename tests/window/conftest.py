@@ -33,5 +33,6 @@ def user(photos: Path) -> Iterator[User]:
     user = User(napari.Viewer(), photos)
     yield user
     user.close()
+    vars(user).clear()  # pytest holds the user longer than the viewer may live
     errors = [each for each in notification_manager.records if each.severity == NotificationSeverity.ERROR]
     assert not errors, [each.message for each in errors]
