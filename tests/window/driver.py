@@ -83,7 +83,7 @@ class Driver:
         self.pump(0.05)
         named = widget.objectName() or type(widget).__name__
         assert widget.isVisible(), f"{named} is not visible"
-        assert widget.isEnabled(), f"{named} is disabled"
+        self.wait(f"{named} is enabled", widget.isEnabled)
         middle = widget.mapToGlobal(widget.rect().center())
         on_top = QApplication.widgetAt(middle)
         assert on_top is widget or widget.isAncestorOf(on_top), f"{named} is covered by {on_top}"
@@ -213,7 +213,7 @@ class Driver:
         while hand.poll() is None:
             self.pump(0.005)
         assert hand.returncode == 0, f"xdotool {words[0]} failed"
-        self.pump(0.15)
+        self.pump(0.1)
 
 
 def _scroll_to(widget: QWidget) -> None:

@@ -1,9 +1,11 @@
 """The path of a new user, with a real mouse and real keys: from an installed package to a segmented stack."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from user import User
 
 from napari_unet.core.training import TrainUpdate
@@ -82,6 +84,14 @@ def test_keys_choose_the_class_that_is_painted(painted: User):
     assert truth[strokes == 2].all()
     assert [each.planes[0].index for each in painted.session.state.images] == [plane]
 
+    painted.click("add_class")
+    painted.paint("3", ((5, 5), (5, 40)))
+    painted.photograph("a third class")
+    assert (painted.annotation.data[plane][5, 6:39] == 3).all()
+    painted.click("remove_class")
+    painted.wait("its strokes are gone", lambda: not (painted.annotation.data == 3).any())
+    painted.photograph("two classes again")
+
 
 def test_the_mask_appears_and_improves_while_painting_goes_on(painted: User):
     log = Log(painted)
@@ -156,20 +166,24 @@ def test_objects_on_a_complete_slice_with_their_weight_map(user: User):
     user.stop()
 
 
-def test_a_prediction_is_taken_as_annotation_and_corrected(trained: User):
+def test_a_prediction_is_taken_as_annotation_in_a_box_and_corrected(trained: User):
     trained.go_to(4)
+    trained.click("draw_box")
+    trained.stroke(trained.annotation, (30, 40), (100, 150))
+    trained.photograph("a box")
     trained.click("take_prediction")
-    plane = trained.wait(
-        "the prediction is taken", lambda: trained.session.desk.current.values(trained.plane)
-    )
+    values = trained.wait("it is taken", lambda: trained.session.desk.current.values(trained.plane))
 
     trained.photograph("taken as annotation")
-    assert plane >= {1, 2}
-    trained.paint("1", ((10, 10), (10, 60)))
-    assert (trained.annotation.data[trained.plane][10, 12:58] == 1).all()
+    rows, columns = np.nonzero(trained.annotation.data[trained.plane])
+    assert values == {1, 2}
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (30, 100, 40, 150)
+    trained.paint("1", ((60, 50), (60, 140)))
+    trained.photograph("corrected")
+    assert (trained.annotation.data[trained.plane][60, 52:138] == 1).all()
 
 
-def test_a_slice_and_the_stack_are_segmented_in_place(trained: User):
+def test_a_slice_the_stack_and_a_file_are_segmented_in_place(trained: User, tmp_path: Path):
     trained.go_to(1)
     trained.click("segment_slice")
     trained.wait("the slice is segmented", lambda: trained.result and trained.result.data[1].any())
@@ -184,8 +198,15 @@ def test_a_slice_and_the_stack_are_segmented_in_place(trained: User):
         assert np.all(getattr(trained.result, name) == getattr(trained.image, name)), name
     assert trained.dice(np.asarray(trained.result.data[1])) > 0.5
 
+    path = tmp_path / "segmented.ome.tif"
+    with trained.answering(trained.file_name(path)):
+        trained.click("segment_file")
+    trained.wait("the file is written", lambda: path.exists() and not trained.session.state.segmenting)
+    trained.photograph("a file segmented")
+    np.testing.assert_array_equal(tifffile.imread(path), trained.result.data)
 
-def test_a_saved_model_is_loaded_again_and_goes_on(trained: User, tmp_path):
+
+def test_a_saved_model_is_loaded_again_and_goes_on_with_another_stack(trained: User, tmp_path: Path):
     path = tmp_path / "nuclei.safetensors"
     with trained.answering(trained.file_name(path)):
         trained.click("save_model")
@@ -199,5 +220,12 @@ def test_a_saved_model_is_loaded_again_and_goes_on(trained: User, tmp_path):
         trained.click("load_model")
     trained.wait("the model is back", lambda: trained.session.state.has_model)
     trained.photograph("a model loaded")
+
+    trained.open_sample("Nuclei")
+    trained.choose("nuclei")
+    trained.annotate()
+    trained.paint_nuclei()
     trained.train()
+    trained.photograph("fine-tuned on another stack")
+    assert [image.name for image in trained.session.state.images] == ["nuclei stack", "nuclei"]
     trained.stop()

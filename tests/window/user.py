@@ -7,7 +7,7 @@ import numpy as np
 from driver import Driver
 from napari.layers import Image, Labels
 from numpy.typing import NDArray
-from qtpy.QtWidgets import QAbstractButton, QMessageBox
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QMessageBox
 from scipy.ndimage import distance_transform_edt
 
 from napari_unet.session.session import Session, session_of
@@ -21,8 +21,10 @@ class User(Driver):
 
     def open_sample(self, name: str = "Nuclei stack") -> None:
         """Open a shipped sample from napari's menu."""
+        n_layers = len(self.viewer.layers)
         self.menu("File", "Open Sample", "napari-unet", name)
-        self.wait("the sample opens", lambda: self.viewer.layers)
+        self.wait("the sample opens", lambda: len(self.viewer.layers) > n_layers)
+        self.see_all()
 
     def open_dock(self, *menu: str) -> None:
         """Open the dock from napari's menu."""
@@ -34,6 +36,13 @@ class User(Driver):
     def see_all(self) -> None:
         """Press napari's button that shows the whole image."""
         self.click(self.viewer.window._qt_viewer.viewerButtons.resetViewButton)
+
+    def choose(self, name: str) -> None:
+        """Choose an image in the dock's list."""
+        images: QComboBox = self.widget("image", QComboBox)
+        self.click(images)
+        self.key(*["Up"] * images.count(), *["Down"] * images.findText(name), "Return")
+        self.wait(f"{name} is chosen", lambda: self.image.name == name)
 
     def annotate(self) -> None:
         """Ask for an annotation layer."""
@@ -111,13 +120,14 @@ class User(Driver):
 
     @property
     def image(self) -> Image:
-        """The first image layer."""
-        return self._first(lambda layer: isinstance(layer, Image))
+        """The image layer that is worked on, the first one where there is no dock."""
+        choice = self.session.state.choice if session_of(self.viewer) else None
+        return choice.layers[0] if choice else self._first(lambda layer: isinstance(layer, Image))
 
     @property
     def truth(self) -> NDArray[Any]:
         """The sample's hidden objects."""
-        return self._first(lambda layer: layer.name.endswith("truth")).data
+        return self.viewer.layers[f"{self.image.name} truth"].data
 
     @property
     def annotation(self) -> Labels:
@@ -128,7 +138,7 @@ class User(Driver):
     @property
     def prediction(self) -> Labels:
         """The layer that shows the mask while training."""
-        return self._first(lambda layer: layer.name.endswith("prediction"))
+        return self._first(lambda layer: layer.name == f"{self.image.name} prediction")
 
     @property
     def predicted(self) -> NDArray[Any]:
@@ -143,7 +153,7 @@ class User(Driver):
     @property
     def result(self) -> Labels:
         """The segmentation."""
-        return self._first(lambda layer: layer.name.endswith("segmentation"))
+        return self._first(lambda layer: layer.name == f"{self.image.name} segmentation")
 
     def dice(self, mask: NDArray[Any]) -> float:
         """Compare a mask of the slice that is shown with the truth."""
@@ -164,7 +174,7 @@ def scribbles(objects: NDArray[Any]) -> Iterator[Line]:
     for number in np.unique(objects[objects > 0]):
         inside = distance_transform_edt(np.pad(objects == number, 1))[1:-1, 1:-1] > 3
         line: list[tuple[int, int]] = []
-        for row in np.flatnonzero(inside.any(1))[::4]:
+        for row in np.flatnonzero(inside.any(1))[::5]:
             columns = np.flatnonzero(inside[row])
             ends = (int(row), int(columns[0])), (int(row), int(columns[-1]))
             line += ends if len(line) % 4 == 0 else ends[::-1]
