@@ -52,7 +52,7 @@ def test_what_is_missing_is_said(part):
     ("phase", "verdict", "words"),
     [
         ("training", "improving", "training: improving"),
-        ("paused", "", "paused"),
+        ("paused", "paused: press Resume to go on", "paused: press Resume to go on"),
         ("settled", "settled: it is good enough to segment", "settled: it is good enough to segment"),
     ],
 )

@@ -18,7 +18,7 @@ _TWO_CLASSES = "paint at least two classes, background being one of them"
 _LOADED = "loaded: segment with it, or paint and train it further"
 _FIXED: dict[Phase, str] = {
     "preparing": "preparing",
-    "paused": "press Resume to go on",
+    "paused": "paused: press Resume to go on",
     "stopping": "stopping",
 }
 

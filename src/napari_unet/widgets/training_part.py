@@ -20,14 +20,6 @@ RESUME = "Go on training.  [U]"
 STOP = "End the training. The model is kept, and Train goes on from there."
 NEW = "Forget what the network has learnt and begin with an untrained one. What you painted stays."
 FORGET = "What the present model has learnt is lost. Your annotation stays. Begin with a new model?"
-PHASE_WORDS: dict[Phase, str] = {
-    "idle": "",
-    "preparing": "getting ready …",
-    "training": "training",
-    "paused": "paused",
-    "stopping": "stopping …",
-    "settled": "",
-}
 
 
 class TrainingPart(QWidget):
@@ -76,8 +68,7 @@ def training_words(state: SessionState) -> str:
     """Say how it goes or, where nothing goes, what is missing."""
     if state.phase == "idle" and state.can_train:
         return f"To train: {state.can_train}."
-    said = [words for words in (PHASE_WORDS[state.phase], state.verdict) if words]
-    return ": ".join(said)
+    return f"training: {state.verdict}" if state.phase == "training" and state.verdict else state.verdict
 
 
 def _cannot_train(state: SessionState) -> str:
