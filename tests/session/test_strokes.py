@@ -148,15 +148,33 @@ def test_a_write_into_the_array_is_found_after_a_refresh():
     assert found.cells == {}
 
 
-def test_in_an_array_too_large_to_look_through_known_planes_and_the_shown_one_are(monkeypatch):
-    monkeypatch.setattr(strokes, "SMALL", 0)
-    viewer, layer, found = watched()
-    layer.paint((0, 10, 10), 3)
-    found.take()
-    viewer.dims.set_point(0, 2)
-    layer.data[:, 200, 200] = 6
+def test_a_write_into_any_plane_is_found_while_others_are_shown_and_painted(monkeypatch):
+    monkeypatch.setattr(strokes, "BYTES_AT_ONCE", 1)  # a strip at a call
+    viewer = ViewerModel()
+    layer = viewer.add_labels(np.zeros((6, 30, 40), np.uint8))
+    found = Strokes(layer)
+    for _ in range(7):
+        found.take()
+    layer.data[4, 20, 20] = 6
     layer.refresh()
-    assert found.take() == {(0,), (2,)}
+    changed = set()
+    for z in (0, 1, 0, 1, 0, 1):
+        viewer.dims.set_point(0, z)
+        layer.paint((z, 5, 5), 1 + len(changed))
+        for _ in range(2):  # the plane that is shown, and one more
+            changed |= found.take()
+    assert changed == {(0,), (1,), (4,)}
+    assert painted(layer, found)
+
+
+@pytest.mark.parametrize("shape", [(300, 400), (3, 300, 700), (2, 3, 300, 40)])
+def test_a_plane_painted_by_its_pixels_is_found_in_every_cell(shape):
+    _, layer, found = watched(shape)
+    index = tuple(n - 1 for n in shape[:-2])
+    rows, columns = (part.ravel() for part in np.mgrid[0 : shape[-2], 0 : shape[-1]])
+    layer.data_setitem((*(np.full_like(rows, at) for at in index), rows, columns), 2)
+    assert found.take() == {index}
+    assert painted(layer, found)
 
 
 def test_large_arrays_are_looked_through_in_pieces(monkeypatch):

@@ -1,6 +1,6 @@
 """What is painted in a Labels layer, taken over a cell at a time, whichever tool has painted it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import chain, islice, product
 from math import prod
 from typing import Any
@@ -23,8 +23,6 @@ CELLS_AT_ONCE = 96
 BYTES_AT_ONCE = 2**23
 STRIP_COST = 2**14
 """Bytes that could be looked through in the time that a strip of cells costs by itself."""
-SMALL = 2**26
-"""Bytes of an array that is looked through whenever it is refreshed."""
 
 
 class Strokes:
@@ -38,8 +36,8 @@ class Strokes:
         # napari's undo only refreshes: whatever was painted once, here the latest last, may have changed then
         self._touched: dict[Spot, None] = {}
         self._suspects: dict[Spot, None] = {}
-        self._strips_refreshed: Iterator[Strip] = iter(())
-        self._strips_new = self._strips(np.ndindex(*layer.data.shape[:-2]))
+        self._strips_shown: Iterator[Strip] = iter(())
+        self._next_strip, self._n_strips_left = 0, prod(self._strips_shape)
         layer.events.paint.connect(self._on_paint)
         layer.events.labels_update.connect(self._on_brush)
         layer.events.set_data.connect(self._on_refresh)
@@ -48,7 +46,8 @@ class Strokes:
     def take(self) -> set[Index]:
         """Copy what has changed since the last call and return its planes.
 
-        What was painted is found at once; what was undone or written past the layer within a few calls.
+        What was painted is found at once. What was undone or written past the layer is found in the calls after
+        the layer's refresh: known cells and the shown plane come first, then everything, 8 MiB a call.
         """
         painted, self._painted = self._painted, set()
         suspects = list(islice(self._suspects, CELLS_AT_ONCE))
@@ -92,7 +91,7 @@ class Strokes:
         """Look through some strips for cells that are not known to hold anything."""
         found: list[Spot] = []
         cost = 0
-        for index, strip in chain(self._strips_refreshed, self._strips_new):
+        for index, strip in chain(self._strips_shown, self._strips_left()):
             unknown = [(index, corner) for corner in cells_in(strip) if (index, corner) not in self._touched]
             if unknown:
                 block = np.asarray(self._layer.data[(*index, *strip)])
@@ -103,18 +102,35 @@ class Strokes:
                 break
         return found
 
-    def _strips(self, planes: Iterable[Index]) -> Iterator[Strip]:
-        """Cut planes into rows of cells."""
+    @property
+    def _strips_shape(self) -> tuple[int, ...]:
+        """How many planes there are along each axis, and strips on each."""
+        *outer, n_rows, _ = self._layer.data.shape
+        return (*outer, -(-n_rows // CELL_SHAPE[1]))
+
+    def _strip(self, number: int) -> Strip:
         *_, n_rows, n_columns = self._layer.data.shape
-        rows = [slice(at, min(at + CELL_SHAPE[1], n_rows)) for at in range(0, n_rows, CELL_SHAPE[1])]
-        return ((index, (part, slice(0, n_columns))) for index in planes for part in rows)
+        *index, row = (int(at) for at in np.unravel_index(number, self._strips_shape))
+        rows = slice(row * CELL_SHAPE[1], min((row + 1) * CELL_SHAPE[1], n_rows))
+        return tuple(index), (rows, slice(0, n_columns))
+
+    def _strips_of(self, index: Index) -> Iterator[Strip]:
+        n_strips = self._strips_shape[-1]
+        first = int(np.ravel_multi_index((*index, 0), self._strips_shape))
+        return (self._strip(number) for number in range(first, first + n_strips))
+
+    def _strips_left(self) -> Iterator[Strip]:
+        """Go on where the last look has ended, round and round until all have been seen."""
+        while self._n_strips_left:
+            number, self._n_strips_left = self._next_strip, self._n_strips_left - 1
+            self._next_strip = (number + 1) % prod(self._strips_shape)
+            yield self._strip(number)
 
     def _on_paint(self, event: Any) -> None:
         """Stroke, fill and polygon tell where they were, as pieces of napari's history."""
         for atom in event.value:
             key = getattr(atom, "slice_key", None)
-            planes, region = _of_region(key) if key else _of_pixels(atom[0], self._layer.data.shape)
-            self._note(planes, region)
+            self._painted.update(_of_region(key) if key else _of_pixels(atom[0], self._layer.data.shape))
 
     def _on_brush(self, event: Any) -> None:
         """While the mouse is down there is no history yet, but something new to see."""
@@ -122,24 +138,20 @@ class Strokes:
         if index is not None:
             ends = np.add(event.offset, event.data.shape).tolist()
             region = tuple(slice(first, end) for first, end in zip(event.offset, ends, strict=True))
-            self._note([index], region)
+            self._painted.update((index, corner) for corner in cells_in(region))
 
     def _on_refresh(self) -> None:
         """Undo, redo, a write into the array; or only another plane to show: that one is looked at first."""
         self._suspects = dict.fromkeys(reversed(self._touched))
-        shape, shown = self._layer.data.shape, shown_plane(self._layer)
-        is_small = prod(shape) * self._layer.dtype.itemsize <= SMALL
-        others = np.ndindex(*shape[:-2]) if is_small else ()
-        self._strips_refreshed = self._strips(chain([] if shown is None else [shown], others))
+        shown = shown_plane(self._layer)
+        self._strips_shown = iter(()) if shown is None else self._strips_of(shown)
+        self._n_strips_left = prod(self._strips_shape)
 
     def _on_data(self) -> None:
         """Another array: nothing of it is known, and whoever uses it looks at its shape."""
         self._painted, self._suspects = set(), dict.fromkeys(reversed(self._touched))
-        self._strips_refreshed = iter(())
-        self._strips_new = self._strips(np.ndindex(*self._layer.data.shape[:-2]))
-
-    def _note(self, planes: Iterable[Index], region: Region) -> None:
-        self._painted.update(product(planes, cells_in(region)))
+        self._strips_shown = iter(())
+        self._next_strip, self._n_strips_left = 0, prod(self._strips_shape)
 
 
 def shown_plane(layer: Labels) -> Index | None:
@@ -152,16 +164,22 @@ def shown_plane(layer: Labels) -> Index | None:
     return tuple(place) if inside else None
 
 
-def _of_region(key: Region) -> tuple[Iterable[Index], Region]:
-    return product(*(range(part.start, part.stop) for part in key[:-2])), key[-2:]
+def _of_region(key: Region) -> Iterator[Spot]:
+    return product(product(*(range(part.start, part.stop) for part in key[:-2])), cells_in(key[-2:]))
 
 
-def _of_pixels(places: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Iterable[Index], Region]:
-    """Planes and surroundings of single pixels, an array of positions for each axis."""
-    at = np.stack(np.broadcast_arrays(*places)).reshape(len(shape), -1) % np.array(shape)[:, None]
-    first, last = at[-2:].min(axis=1).tolist(), at[-2:].max(axis=1).tolist()
-    planes = {tuple(plane) for plane in at[:-2].T.tolist()}
-    return planes, tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))
+def _of_pixels(places: tuple[Any, ...], shape: tuple[int, ...]) -> Iterator[Spot]:
+    """Tell the cells around single pixels, an array of positions for each axis: millions where one fills."""
+    is_hit = np.zeros(shape[:-2], bool)
+    is_hit[places[:-2]] = True
+    planes = (tuple(index) for index in np.argwhere(is_hit).tolist())
+    region = (_span(np.asarray(at), size) for at, size in zip(places[-2:], shape[-2:], strict=True))
+    return product(planes, cells_in(tuple(region)))
+
+
+def _span(places: NDArray[np.integer[Any]], size: int) -> slice:
+    first, last = int(places.min(initial=size)), int(places.max(initial=-1))
+    return slice(first, last + 1) if first >= 0 else slice(0, size)  # some count from the end
 
 
 def _values(cell: Cell) -> set[int]:
