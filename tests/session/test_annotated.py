@@ -74,7 +74,18 @@ def test_an_example_is_the_annotated_region_of_the_normalised_image():
     rows, columns = slice(128, 640), slice(384, 896)
     np.testing.assert_array_equal(example.image, normalise(image[1:2, rows, columns], INTENSITY))
     np.testing.assert_array_equal(example.annotation, found.plane((1,))[rows, columns])
-    assert (example.source, example.place, example.spacing) == ("cells", (1, 128, 384), (0.5, 0.5))
+    assert (example.place, example.spacing) == ((1, 128, 384), (0.5, 0.5))
+
+
+def test_images_of_the_same_name_are_different_sources():
+    one, other = annotated(noise(60, 70)), annotated(noise(60, 70))
+    examples = []
+    for each in (one, other):
+        write(each, (5, 5), 1)
+        each.choice.layers[0].name = "renamed"
+        examples += each.examples(2, INTENSITY)
+    assert [example.source for example in examples] == [one.source, other.source]
+    assert one.source != other.source
 
 
 def test_unchanged_examples_are_the_same_objects():

@@ -134,3 +134,18 @@ def test_an_image_that_cannot_be_read_is_told_once_and_it_is_off(viewer, blobs, 
     for _ in range(3):
         session.tick()
     assert session.failures == ["image.tif is gone: put it back"] and not session.state.weight_map
+
+
+def test_images_of_the_same_name_do_not_mix(viewer, blobs, new_session):
+    first = viewer.add_image(blobs(64, 64), name="cells")
+    session = new_session(viewer)
+    session.paint_both()
+    first.name = "renamed"
+    second = viewer.add_image(blobs(64, 64), name="cells")
+    session.choose(ImageChoice((second,), "YX"))
+    session.paint(2, (50, 60), (2, 12))
+    session.tick()
+    session.show_weight_map(True)
+    assert set(zip(*np.nonzero(shown(session)), strict=True)) == {
+        (row, column) for row in range(50, 60) for column in range(2, 12)
+    }

@@ -43,7 +43,8 @@ class Example:
     spacing : tuple of float
         Voxel size along each spatial axis.
     source : str
-        Name of the image or stack that the region comes from; validation keeps sources apart.
+        Name of the image or stack that the region comes from, or whatever tells it from others; validation
+        keeps sources apart.
     place : tuple of int
         Where the region's first pixel lies in the source: its last numbers are those of the spatial axes,
         any before them tell planes and time points apart. With it, what validation has held out stays held

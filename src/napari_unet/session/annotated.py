@@ -73,6 +73,11 @@ class Annotated:
         return self._image
 
     @property
+    def source(self) -> str:
+        """What tells its examples from those of other images, whatever these are called now or later."""
+        return f"{self.choice.layers[0].unique_id} {self.choice.axes}"
+
+    @property
     def fits(self) -> bool:
         """Whether the layer covers the image pixel by pixel; either may have been given other data."""
         same_axes = self.layer.ndim == self.choice.layers[0].ndim
@@ -217,7 +222,7 @@ class Annotated:
         values.flags.writeable = False
         place = (*planes[0], *where.start[-2:]) if where.ndim == 2 else (where.t, *where.start)
         image = pixels.reshape(-1, *shape)
-        return Example(image, values, self.image.spacing[-where.ndim :], self.image.name, place)
+        return Example(image, values, self.image.spacing[-where.ndim :], self.source, place)
 
     def _along(self, axis: str, index: Index) -> int:
         return index[self.choice.plane_axes.index(axis)] if axis in self.choice.plane_axes else 0

@@ -46,8 +46,8 @@ class Strokes:
     def take(self) -> set[Index]:
         """Copy what has changed since the last call and return its planes.
 
-        What was painted is found at once. What was undone or written past the layer is found in the calls after
-        the layer's refresh: known cells and the shown plane come first, then everything, 8 MiB a call.
+        What was painted is found at once; what was undone or written past the layer in the calls after its
+        next refresh: known cells and the shown plane come first, then everything, 8 MiB a call.
         """
         painted, self._painted = self._painted, set()
         suspects = list(islice(self._suspects, CELLS_AT_ONCE))

@@ -55,6 +55,6 @@ class WeightView:
         except ValueError:
             self._give_up()
             raise
-        own = tuple(each for each in examples if each.source == image.image.name)
-        others = tuple(each for each in examples if each.source != image.image.name)
+        own = tuple(each for each in examples if each.source == image.source)
+        others = tuple(each for each in examples if each.source != image.source)
         self._map.update(Wish(image.choice, plane, own, options, settings.loss == "weighted-ce", others))
