@@ -1,3 +1,4 @@
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -98,6 +99,24 @@ def test_the_curves_grow_and_begin_anew_with_a_new_model(part):
     part.show_state(SessionState())
     assert curves.values() == ([], [])
     assert not curves.isVisible()
+
+
+def test_the_curves_begin_anew_where_another_model_has_taken_fewer_steps(part):
+    part.show_state(SessionState(phase="training", has_model=True))
+    for change in (update(500, loss=0.1, dice=0.9), update(1, loss=0.9), update(2, loss=0.8, dice=0.2)):
+        part.show_update(change)
+    assert part.findChild(Curves).values() == ([(1, 0.9), (2, 0.8)], [(2, 0.2)])
+
+
+def test_a_long_training_has_curves_of_bounded_length_that_keep_their_shape(part, monkeypatch):
+    monkeypatch.setattr("napari_unet.widgets.curves.MOST_POINTS", 100)
+    for step in range(1, 1001):
+        part.show_update(update(step, loss=1000.0 - step))
+    losses, _ = part.findChild(Curves).values()
+    steps = [step for step, _ in losses]
+    assert 50 <= len(losses) <= 100 and steps[-1] == 1000
+    assert {later - step for step, later in pairwise(steps[:-1])} == {16}
+    assert all(loss - (1000 - step) == 7.5 for step, loss in losses[:-1])  # means of sixteen
 
 
 def test_the_curves_follow_the_theme(qtbot, part):

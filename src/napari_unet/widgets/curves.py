@@ -9,10 +9,34 @@ from qtpy.QtGui import QColor, QPalette, QWheelEvent
 DARK, LIGHT = ("#e69f00", "#56b4e9"), ("#a65f00", "#0072b2")
 """Colours of loss and Dice on a dark and on a light ground, which everybody tells apart."""
 HEIGHT = 112
+MOST_POINTS = 2000
+"""More are not seen, and take their time at every update."""
 TOOLTIP = (
     "Loss: how wrong the network is on what you painted; it should fall. "
     "Dice: how well it agrees with the part of your annotation that it is not shown; 1 is perfect."
 )
+
+
+class Course:
+    """Numbers over the steps; where there are many, a point is the mean of so many of them."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[int, float]] = []
+        self._fineness = self._n_in_last = 1
+
+    def add(self, step: int, value: float) -> None:
+        """Go on; twice as coarse where there is no room for another point."""
+        if self.points and self._n_in_last < self._fineness:
+            self._n_in_last += 1
+            mean = self.points[-1][1]
+            self.points[-1] = step, mean + (value - mean) / self._n_in_last
+            return
+        if len(self.points) >= MOST_POINTS:
+            pairs = zip(self.points[::2], self.points[1::2], strict=True)
+            self.points = [(later, (one + other) / 2) for (_, one), (later, other) in pairs]
+            self._fineness *= 2
+        self.points.append((step, value))
+        self._n_in_last = 1
 
 
 class Curves(pg.PlotWidget):  # type: ignore[misc]
@@ -23,8 +47,8 @@ class Curves(pg.PlotWidget):  # type: ignore[misc]
         self.setObjectName("curves")
         self.setToolTip(TOOLTIP)
         self.setFixedHeight(HEIGHT)
-        self._losses: list[tuple[int, float]] = []
-        self._dices: list[tuple[int, float]] = []
+        self._losses, self._dices = Course(), Course()
+        self._step = 0
         plot = self.getPlotItem()
         plot.setMenuEnabled(False)
         plot.hideButtons()
@@ -48,25 +72,28 @@ class Curves(pg.PlotWidget):  # type: ignore[misc]
         plot.vb.sigResized.connect(self._fit)
 
     def add(self, step: int, loss: float, dice: float | None) -> None:
-        """Go on with the curves; a loss that is not a number is left out."""
+        """Go on with the curves; a loss that is not a number is left out. Fewer steps: another model."""
+        if step < self._step:
+            self.start_over()
+        self._step = step
         if isfinite(loss):
             self.show()
-            self._losses.append((step, loss))
-            self._loss.setData(*zip(*self._losses, strict=True))
+            self._losses.add(step, loss)
+            self._loss.setData(*zip(*self._losses.points, strict=True))
         if dice is not None:
-            self._dices.append((step, dice))
-            self._dice.setData(*zip(*self._dices, strict=True))
+            self._dices.add(step, dice)
+            self._dice.setData(*zip(*self._dices.points, strict=True))
 
     def start_over(self) -> None:
         """Begin anew, as a new model does."""
-        self._losses, self._dices = [], []
+        self._losses, self._dices, self._step = Course(), Course(), 0
         self._loss.setData([], [])
         self._dice.setData([], [])
         self.hide()
 
     def values(self) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
         """Return what is drawn: (step, loss) and (step, Dice)."""
-        return self._losses, self._dices
+        return self._losses.points, self._dices.points
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Leave the wheel to the dock, which scrolls."""
