@@ -1,5 +1,7 @@
 """Predictions become annotation: on the slice or in a box, never over what the user has painted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from napari.components import ViewerModel
 
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
+from napari_unet.session import correcting
 from napari_unet.session.correcting import as_annotation, draw_box, drawn_box, take_over
 
 
@@ -147,6 +150,36 @@ def test_it_works_while_training_with_the_weights_of_now(live, by_hand):
     assert live.state.phase == "training"
     by_hand.step(2)
     assert (live.wanted.examples[0].annotation != 0).all() and not live.failures
+
+
+@pytest.mark.parametrize("what", ["layer", "image", "shape", "task"])
+def test_what_has_gone_while_it_was_predicted_is_not_painted(trained, by_hand, monkeypatch, blobs, what):
+    by_hand.names = ("predict_plane",)
+    monkeypatch.setattr(trained.correcting, "_jobs", replace(trained.correcting._jobs, start=by_hand))
+    layer, (image,) = trained.desk.current.layer, trained.state.choice.layers
+    before = layer.data.copy()
+    trained.take_prediction()
+    if what == "task":
+        trained.set_task("objects")
+    elif what == "shape":
+        image.data = blobs(96, 64)
+    else:
+        trained.viewer.layers.remove(layer if what == "layer" else image)
+        trained.tick()
+    said = len(trained.sentences)
+    by_hand.finish()
+    assert len(trained.sentences) == said and np.array_equal(layer.data, before)
+    assert trained.failures == ["blobs or its annotation has changed meanwhile: take the prediction again"], (
+        trained.failures
+    )
+
+
+def test_it_is_predicted_on_the_device_of_the_options(trained, monkeypatch):
+    seen, real = [], correcting.predict_plane
+    monkeypatch.setattr(correcting, "predict_plane", lambda *of: seen.append(of[-1]) or real(*of))
+    trained.set_settings(replace(trained.settings, device="auto"))
+    trained.take_prediction()
+    assert seen == ["auto"] and not trained.failures
 
 
 def test_an_image_with_other_channels_is_refused(trained, tmp_path, blobs, new_session):

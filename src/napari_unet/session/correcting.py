@@ -41,12 +41,18 @@ class Correcting:
         def predict(model: "Model") -> None:
             check_fit(model, open_layers(image.choice))
             intensity = self._teaching.intensity(image.choice)
-            job = predict_plane(model, image.choice, plane, intensity, self._jobs.threads)
+            device = self._teaching.settings.device
+            job = predict_plane(model, image.choice, plane, intensity, self._jobs.threads, device)
             self._jobs.run(job, lambda found: paint(model, found))
 
         def paint(model: "Model", predicted: NDArray[Any]) -> None:
+            if not self._is_at_hand(image, predicted.shape):
+                name = image.choice.name
+                raise ValueError(f"{name} or its annotation has changed meanwhile: take the prediction again")
             highest = max((v for index in image.planes for v in image.values(index)), default=1)
-            values = as_annotation(predicted, model.task, model.classes, highest)
+            here = {each.annotation_value for each in self._desk.labels}  # others have been removed
+            labels = [each for each in model.classes if each.annotation_value in here]
+            values = as_annotation(predicted, model.task, labels, highest)
             n_pixels = take_over(image, plane, values, box)
             forget_box(self._viewer)
             if image is self._desk.current:
@@ -58,13 +64,23 @@ class Correcting:
 
         self._teaching.with_model(image.choice, predict)
 
+    def _is_at_hand(self, image: Annotated, shape: tuple[int, ...]) -> bool:
+        """Tell whether an image is still annotated here, and has planes of this shape."""
+        is_there = image in self._desk.images and image.layer in self._viewer.layers
+        return is_there and image.fits and image.choice.annotation_shape[-2:] == shape
+
     def draw_box(self) -> None:
         """Let the user draw the box that limits what is taken over."""
         draw_box(self._viewer, self._desk.chosen())
 
 
 def predict_plane(
-    model: "Model", choice: ImageChoice, index: Index, intensity: Intensity, threads: int | None
+    model: "Model",
+    choice: ImageChoice,
+    index: Index,
+    intensity: Intensity,
+    threads: int | None,
+    device: str,
 ) -> Generator[None, None, NDArray[Any]]:
     """Return the labels, or objects, of one plane (Y, X)."""
     from napari_unet.core.stacks import SegmentConfig, result_layout, segment_into  # torch
@@ -72,7 +88,6 @@ def predict_plane(
     leave_a_core(threads)
     at = dict(zip(choice.plane_axes, index, strict=True))
     part, z = around_plane(open_layers(choice), at.get("T", 0), at.get("Z", 0), model.network)
-    device = next(model.network.parameters()).device.type
     config = SegmentConfig(device=device)
     layout = result_layout(model, part, config)
     found = np.zeros((*(1 for _ in index), *choice.annotation_shape[-2:]), layout.dtype)
