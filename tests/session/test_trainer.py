@@ -1,5 +1,7 @@
 """Stop and start, pause and hold, copies of the model, and predictions between trainings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,61 @@ def test_a_copy_that_was_asked_for_comes_even_when_the_training_ends(training, b
     training.teaching.ask(asked.append)
     by_hand.finish()
     assert len(asked) == 1 and asked[0].network is not training.teaching.model.network
+
+
+def test_a_training_waits_until_its_network_has_been_copied(training, by_hand):
+    training.stop()
+    by_hand.finish()
+    by_hand.names = ("training", "copied")
+    asked, before = [], weights(training.teaching.model)
+    training.teaching.ask(asked.append)
+    training.train()
+    assert [job.work.gi_code.co_name for job in by_hand.running] == ["caught"] and not asked
+    assert training.state.phase == "training"
+    by_hand.until(lambda: asked)
+    steps = training.trainer.steps
+    by_hand.until(lambda: training.trainer.steps > steps + 2)
+    assert are_equal(weights(asked[0]), before) and not training.failures
+
+
+def test_a_training_stopped_before_its_network_has_been_copied_ends(training, by_hand):
+    training.stop()
+    by_hand.finish()
+    by_hand.names = ("training", "copied")
+    training.teaching.ask(print)
+    training.train()
+    training.stop()
+    by_hand.finish()
+    assert training.state.phase == "idle" and not training.failures
+
+
+def test_the_device_of_the_options_is_taken_at_the_next_start(training, by_hand, monkeypatch):
+    training.stop()
+    by_hand.finish()
+    asked, network = [], training.teaching.model.network
+    choose = lambda name: asked.append(name) or torch.device("cpu")  # noqa: E731
+    monkeypatch.setattr("napari_unet.session.learning.choose_device", choose)
+    monkeypatch.setattr(type(network), "to", lambda self, device: asked.append(device))
+    training.set_settings(replace(training.settings, device="auto"))
+    asked.clear()
+    training.train()
+    by_hand.until(lambda: asked)
+    assert asked == ["auto", torch.device("cpu")]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_here_is_said_and_nothing_is_lost(training, by_hand):
+    training.stop()
+    by_hand.finish()
+    steps = training.trainer.steps
+    training.teaching.settings = replace(training.settings, device="cuda")
+    training.train()
+    by_hand.finish()
+    assert len(training.failures) == 1 and "device is 'cuda', which is not here" in training.failures.pop()
+    training.teaching.settings = replace(training.settings, device="cpu")
+    training.train()
+    by_hand.until(lambda: training.trainer.steps > steps)
+    assert not training.failures
 
 
 def test_a_copy_can_be_had_while_paused(training, by_hand):
@@ -192,7 +249,10 @@ def test_only_the_latest_look_is_predicted_where_the_camera_is_quick(training, b
     by_hand.running[0].step()
     by_hand.running[0].step()
     assert len(by_hand.running) == 1
-    assert by_hand.running[0].work.gi_frame.f_locals["work"].gi_frame.f_locals["look"] is trainer._wish.look
+    assert (
+        by_hand.running[0].work.gi_frame.f_locals["work"].gi_frame.f_locals["look"]
+        is trainer._directions.look
+    )
     by_hand.finish()
 
 

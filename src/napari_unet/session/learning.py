@@ -1,6 +1,6 @@
 """The jobs that need torch: to build or change a network, to train it, and to predict what is looked at."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -46,7 +46,7 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class Beginning:
     """What a training begins with: the data, and the model and optimiser of before, if there are any."""
 
     dataset: Dataset
@@ -56,7 +56,7 @@ class Start:
 
 
 @dataclass(frozen=True, eq=False)
-class Wish:
+class Directions:
     """What the session wants now: what the core is told, and how its answer about the view is to be read."""
 
     wanted: Wanted
@@ -64,23 +64,23 @@ class Wish:
 
 
 def training(
-    start: Start, wish: Callable[[], Wish], threads: int | None
+    beginning: Beginning, directions: Callable[[], Directions], threads: int | None
 ) -> Generator[Ready | Shown, None, TrainResult]:
     """Train from where it stands, on what is wanted, until that says stop or the score has settled."""
     leave_a_core(threads)
-    ready = prepare_model(start)
+    ready = prepare_model(beginning)
     yield ready
-    learner = start.learner if ready.model is start.model else None
-    n_images = len({example.source for example in start.dataset.examples})
-    config = train_config(start.settings, start.dataset.spacing, n_images)
-    updates = train(ready.model, lambda: wish().wanted, config, learner)
+    learner = beginning.learner if ready.model is beginning.model else None
+    n_images = len({example.source for example in beginning.dataset.examples})
+    config = train_config(beginning.settings, beginning.dataset.spacing, n_images)
+    updates = train(ready.model, lambda: directions().wanted, config, learner)
     while True:
         try:
             update = next(updates)
         except StopIteration as end:
             result: TrainResult = end.value
             return result
-        yield _shown(update, wish().look)
+        yield _shown(update, directions().look)
 
 
 def _shown(update: TrainUpdate, look: Look | None) -> Shown:
@@ -105,12 +105,13 @@ def predict_look(model: Model, look: Look, threads: int | None) -> Generator[Non
     return Shown(None, look, _numbers(probabilities, look))
 
 
-def prepare_model(start: Start) -> Ready:
+def prepare_model(beginning: Beginning) -> Ready:
     """Go on with the model of before; change its head where the classes changed; or build a new one."""
-    model, dataset = start.model, start.dataset
+    model, dataset = beginning.model, beginning.dataset
+    device = choose_device(beginning.settings.device)
     if model is None:
-        device = choose_device(start.settings.device)
-        return Ready(new_model(dataset, architecture(start.settings), device=device), "")
+        return Ready(new_model(dataset, architecture(beginning.settings), device=device), "")
+    model.network.to(device)  # another one may have been chosen; the learner follows
     same = model.classes == dataset.classes and len(model.channels) == len(dataset.channels)
     if same:
         return Ready(model, "")
@@ -127,15 +128,25 @@ def _differences(dataset: Dataset, model: Model) -> str:
     return f"{' and '.join(new)} learnt from the start, the rest goes on" if new else ""
 
 
+def copied(model: Model) -> Generator[None, None, Model]:
+    """Copy a model to the CPU; the copy is for whoever asked, and nobody trains it."""
+    yield
+    return frozen(model)
+
+
 def frozen(model: Model) -> Model:
-    """Copy a model that may be trained on meanwhile."""
-    return replace(model, network=deepcopy(model.network))
+    """Copy a model to the CPU, at once."""
+    return replace(model, network=deepcopy(model.network).to("cpu"))
 
 
-def relabelled(model: Model, labels: tuple[ClassLabel, ...]) -> Model:
-    """Give a model's classes the names and outputs that the session has for their annotation values now."""
-    now = {label.annotation_value: label for label in labels}
-    return replace(model, classes=tuple(now.get(each.annotation_value, each) for each in model.classes))
+def relabelled(
+    classes: Sequence[ClassLabel], before: Sequence[ClassLabel], now: Sequence[ClassLabel]
+) -> tuple[ClassLabel, ...]:
+    """Give classes the names and outputs of now, if they had the value and the name of before."""
+    newest = {label.annotation_value: label for label in now}
+    known = {(label.annotation_value, label.name): label.annotation_value for label in before}
+    values = [known.get((label.annotation_value, label.name)) for label in classes]
+    return tuple(newest.get(v, old) if v else old for v, old in zip(values, classes, strict=True))
 
 
 def describe(model: Model) -> str:

@@ -1,8 +1,8 @@
 """One training thread at most: what it is told, and where it stands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from napari_unet.core.examples import Dataset
 from napari_unet.core.learner import Learner
@@ -12,11 +12,12 @@ from napari_unet.core.training import TrainResult, View, Wanted
 from napari_unet.core.validation import ValidationScore
 from napari_unet.session.jobs import Failure, Jobs
 from napari_unet.session.learning import (
+    Beginning,
+    Directions,
     Look,
     Ready,
     Shown,
-    Start,
-    Wish,
+    copied,
     describe,
     frozen,
     predict_look,
@@ -26,6 +27,8 @@ from napari_unet.session.learning import (
 from napari_unet.session.settings import Settings
 from napari_unet.session.state import Phase
 from napari_unet.session.views import Piece
+
+V = TypeVar("V")
 
 
 class Trainer:
@@ -39,10 +42,12 @@ class Trainer:
         self.scores: list[tuple[int, ValidationScore]] = []
         self._learner: Learner | None = None
         self._steps_before = 0
-        self._wish = Wish(Wanted())
+        self._directions = Directions(Wanted())
         self._is_held = False
         self._asking: list[Callable[[Model], object]] = []
         self._is_predicting = False
+        self._n_lent = 0
+        self._waiting: Callable[[], object] | None = None
         self.message = ""
         self.is_ending = self.is_loaded = False
         self.terms: Dataset | Model | None = None
@@ -73,19 +78,48 @@ class Trainer:
 
     def begin(self, dataset: Dataset, settings: Settings, piece: Piece | None) -> None:
         """Train on a dataset, from where the last training stood, and predict a piece as soon as possible."""
-        self.relabel(dataset.classes)
+        self.relabel(dataset.classes, dataset.classes)  # what is the same class is written as the desk says
         look = _look(piece)
         view = None if look is None else look.view
-        self._wish = Wish(Wanted(dataset.examples, view, pause=self._is_held), look)
+        self._directions = Directions(Wanted(dataset.examples, view, pause=self._is_held), look)
         self._steps_before, self.phase, self.terms = self.steps, "training", replace(dataset, examples=())
-        start = Start(dataset, settings, self.model, self._learner)
-        job = training(start, lambda: self._wish, self._jobs.threads)
+        self._waiting = lambda: self._train(dataset, settings)
+        self._go_ahead()
+
+    def _train(self, dataset: Dataset, settings: Settings) -> None:
+        assert self.terms is not None  # its classes may have been renamed while this waited
+        dataset = replace(dataset, classes=self.terms.classes)
+        beginning = Beginning(dataset, settings, self.model, self._learner)
+        job = training(beginning, lambda: self._directions, self._jobs.threads)
         self._jobs.run(job, self._finish, self._show, self._fail)
+
+    def _lend(
+        self, job: Generator[Any, None, V], done: Callable[[V], object], failed: Callable[[Failure], object]
+    ) -> None:
+        """Run a job that reads the network; a training that would change it meanwhile waits."""
+        self._n_lent += 1
+        self._jobs.run(job, self._returned(done), failed=self._returned(failed))
+
+    def _returned(self, then: Callable[[V], object]) -> Callable[[V], None]:
+        def take(news: V) -> None:
+            self._n_lent -= 1
+            try:
+                then(news)
+            finally:
+                self._go_ahead()
+
+        return take
+
+    def _go_ahead(self) -> None:
+        """Start the training that waits, if nobody reads the network."""
+        if self._waiting and not self._n_lent:
+            train, self._waiting = self._waiting, None
+            train()
 
     def use(self, model: Model | None) -> None:
         """Go on from another model, or from none at all."""
         self.model, self._learner, self.steps, self.scores, self.phase = model, None, 0, [], "idle"
-        self.terms, self._wish, self.is_loaded = model, Wish(Wanted()), model is not None
+        self.terms, self._directions, self.is_loaded = model, Directions(Wanted()), model is not None
 
     def fits(self, dataset: Dataset) -> bool:
         """Tell whether the network that is trained can go on with a dataset as it is."""
@@ -93,12 +127,14 @@ class Trainer:
 
     def knows(self, examples: tuple[Example, ...]) -> bool:
         """Tell whether these are what it was told to train on last."""
-        return examples == self._wish.wanted.examples
+        return examples == self._directions.wanted.examples
 
-    def relabel(self, labels: Sequence[ClassLabel]) -> None:
-        """Take over the names and outputs of classes."""
+    def relabel(self, before: Sequence[ClassLabel], now: Sequence[ClassLabel]) -> None:
+        """Take over the names and outputs that classes have now; those that were others before stay so."""
         if self.model is not None:
-            self.model = relabelled(self.model, tuple(labels))
+            self.model = replace(self.model, classes=relabelled(self.model.classes, before, now))
+        if self.terms is not None:
+            self.terms = replace(self.terms, classes=relabelled(self.terms.classes, before, now))
 
     def learn_from(self, examples: tuple[Example, ...]) -> None:
         """Train on these from the next step on."""
@@ -107,8 +143,8 @@ class Trainer:
     def look(self, piece: Piece | None) -> None:
         """Predict this first."""
         look = _look(piece)
-        wanted = replace(self._wish.wanted, view=None if look is None else look.view)
-        self._wish = Wish(wanted, look)
+        wanted = replace(self._directions.wanted, view=None if look is None else look.view)
+        self._directions = Directions(wanted, look)
         self._predict()
 
     def rest(self) -> None:
@@ -117,12 +153,12 @@ class Trainer:
 
     def wake(self) -> None:
         """Predict it again, when the core finds the time."""
-        if self._wish.look is not None:
-            self._tell(view=self._wish.look.view)
+        if self._directions.look is not None:
+            self._tell(view=self._directions.look.view)
 
     def _predict(self) -> None:
         """Predict what is looked at where no training does it."""
-        look = self._wish.look
+        look = self._directions.look
         if self.is_running or self._is_predicting or look is None or not self.can_predict:
             return
         assert self.model is not None
@@ -139,11 +175,11 @@ class Trainer:
             self._jobs.listener.failed(failure)
 
         self._is_predicting = True
-        self._jobs.run(predict_look(self.model, look, self._jobs.threads), show, failed=fail)
+        self._lend(predict_look(self.model, look, self._jobs.threads), show, fail)
 
     def is_looking_at(self, look: Look | None) -> bool:
         """Tell whether a prediction belongs to what is looked at now."""
-        return look is self._wish.look
+        return look is self._directions.look
 
     def pause(self) -> None:
         """Take no more steps until resumed; what is looked at is still predicted."""
@@ -168,16 +204,28 @@ class Trainer:
             self.phase = "stopping"
             self._tell(stop=True)
 
-    def ask(self, answer: Callable[[Model], object]) -> None:
+    def ask(self, answer: Callable[[Model], object], *, at_once: bool = False) -> None:
         """Call back with the model as it is now, a copy that nobody trains."""
         if self.is_running:
             self._asking.append(answer)
             self._tell(snapshot=object())
-        elif self.model is not None:
+        elif self.model is not None and at_once:
             answer(frozen(self.model))
+        elif self.model is not None:
+            self._copy_for([answer])
+
+    def _copy_for(self, asking: Sequence[Callable[[Model], object]]) -> None:
+        """Copy the model where nothing trains it."""
+        assert self.model is not None
+
+        def answer(model: Model) -> None:
+            for each in asking:
+                each(model)
+
+        self._lend(copied(self.model), answer, self._jobs.listener.failed)
 
     def _tell(self, **changes: Any) -> None:
-        self._wish = replace(self._wish, wanted=replace(self._wish.wanted, **changes))
+        self._directions = replace(self._directions, wanted=replace(self._directions.wanted, **changes))
 
     def _show(self, news: Ready | Shown) -> None:
         if isinstance(news, Ready):
@@ -195,7 +243,9 @@ class Trainer:
 
     def _take(self, ready: Ready) -> None:
         if self.model is None or ready.model.network is not self.model.network:
-            self.model, self._learner, self.scores = ready.model, None, []
+            assert self.terms is not None  # its classes may have been renamed meanwhile
+            model = replace(ready.model, classes=self.terms.classes)
+            self.model, self._learner, self.scores = model, None, []
         if ready.words:
             self._jobs.listener.said(ready.words)
         self._begun()
@@ -207,7 +257,7 @@ class Trainer:
     def _finish(self, result: TrainResult) -> None:
         self.model, self._learner = self._named(result.model), result.learner
         self.steps = self._steps_before + result.steps
-        self._end("idle" if self._wish.wanted.stop else "settled")
+        self._end("idle" if self._directions.wanted.stop else "settled")
 
     def _fail(self, failure: Failure) -> None:
         self._learner = None  # who knows in what state the failure left it
@@ -218,8 +268,9 @@ class Trainer:
     def _end(self, phase: Phase) -> None:
         self.phase = phase
         self._tell(stop=False, pause=False)
-        if self.model is not None and self._asking:
-            self._answer(frozen(self.model))
+        asking, self._asking = self._asking, []
+        if self.model is not None and asking:
+            self._copy_for(asking)
         self._ended()
 
     def _answer(self, model: Model) -> None:
@@ -233,4 +284,4 @@ def _look(piece: Piece | None) -> Look | None:
 
 
 def _kind(terms: Dataset | Model) -> tuple[object, ...]:
-    return {label.annotation_value for label in terms.classes}, len(terms.channels), terms.axes
+    return {(label.annotation_value, label.name) for label in terms.classes}, len(terms.channels), terms.axes
