@@ -173,4 +173,21 @@ def test_layers_that_go_take_their_annotation_with_them():
     assert gone.choice.layers == (images[0],) and len(desk.images) == 1
     desk.current.layer.data = np.zeros((4, 4), np.uint8)
     (unfit,) = desk.drop_gone()
-    assert not unfit.fits and desk.images == () and desk.drop_gone() == ()
+    assert not unfit.fits and desk.images == () and not desk.drop_gone()
+
+
+@pytest.mark.parametrize(
+    ("channels", "left"), [(None, None), ((0, 2), (0, 1)), ((2,), (1,)), ((1,), None), ((2, 1, 0), (1, 0))]
+)
+def test_channels_whose_layers_are_deleted_are_left_out(viewer, desk, channels, left):
+    layers = tuple(viewer.add_image(np.zeros((8, 9)), name=name) for name in "abc")
+    desk.choose(ImageChoice(layers, "YX", channels))
+    image = desk.annotate()
+    image.layer.paint((4, 4), 2)
+    viewer.layers.remove("b")
+    assert not desk.drop_gone()
+    assert desk.choice is image.choice is desk.current.choice
+    assert image.choice.layers == (layers[0], layers[2]) and image.choice.channels == left
+    image.changed_planes()
+    viewer.layers.remove("a")
+    assert desk.drop_gone() == {image: "the image of a annotation was deleted"}

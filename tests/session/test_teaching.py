@@ -362,9 +362,28 @@ def test_a_layer_that_is_deleted_while_training_ends_it_in_a_sentence(training, 
     by_hand.finish()
     training.tick()
     assert training.state.phase == "idle" and not training.failures
-    assert any(said.startswith("the annotation of blobs was deleted") for said in training.sentences)
+    deleted = "the image of blobs annotation" if which == "image" else "the annotation of blobs"
+    assert any(said.startswith(f"{deleted} was deleted") for said in training.sentences)
     assert any(said.startswith("training has stopped") for said in training.sentences)
     assert training.state.has_model
+
+
+def test_a_channel_that_is_deleted_while_training_leaves_the_others(viewer, blobs, new_session, by_hand):
+    layers = tuple(viewer.add_image(blobs(64, 64, seed=at), name=name) for at, name in enumerate("abc"))
+    session = new_session(viewer, by_hand)
+    session.choose(ImageChoice(layers, "YX"))
+    session.paint_both()
+    session.train()
+    by_hand.until(lambda: session.trainer.steps > 2)
+    viewer.layers.remove("b")
+    session.tick()
+    assert session.state.choice.layers == (layers[0], layers[2])
+    assert [image.name for image in session.state.images] == ["a"]
+    network = session.teaching.model.network
+    by_hand.until(lambda: session.teaching.model.network is not network)
+    assert session.teaching.model.network.config.in_channels == 2
+    assert session.state.phase == "training" and not session.failures
+    assert not any("deleted" in said for said in session.sentences)
 
 
 def test_a_deleted_annotation_is_offered_again(training, by_hand):
@@ -472,7 +491,9 @@ def test_a_network_that_cannot_be_built_is_a_failure_and_the_session_works_on(li
     assert live.state.phase == "training"
 
 
-def test_a_training_that_breaks_is_one_sentence_and_can_be_started_again(training, by_hand, monkeypatch):
+def test_a_training_that_breaks_is_one_sentence_and_can_be_started_again(
+    training, by_hand, monkeypatch, strange_errors
+):
     def break_down(self, *args):
         raise RuntimeError("the cable is out")
 
@@ -480,6 +501,7 @@ def test_a_training_that_breaks_is_one_sentence_and_can_be_started_again(trainin
         patch.setattr("napari_unet.core.learner.Learner.learn", break_down)
         by_hand.finish()
     assert training.failures == ["RuntimeError: the cable is out"]
+    strange_errors.clear()
     assert training.state.phase == "idle" and training.state.has_model
     training.train()
     by_hand.step(2)

@@ -1,6 +1,7 @@
 """What is annotated: the chosen image, the task and its classes, and the annotation layer of every image."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,17 @@ from napari.components import ViewerModel
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels, Layer
 
-from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Task
+from napari_unet.core.targets import MAX_CLASSES, OBJECT_CLASSES, ClassLabel, Task
 from napari_unet.session.annotated import Annotated
-from napari_unet.session.classes import DEFAULT_CLASSES, ClassStyle, add_class, class_labels, colormap
+from napari_unet.session.classes import (
+    DEFAULT_CLASSES,
+    ClassStyle,
+    add_class,
+    class_labels,
+    class_styles,
+    colormap,
+    with_outputs,
+)
 from napari_unet.session.images import (
     ImageChoice,
     Index,
@@ -165,6 +174,11 @@ class Desk:
                 _erase(image, gone)
         self.show_classes()
 
+    def follow_model(self, labels: Sequence[ClassLabel]) -> None:
+        """Paint the classes of a model; where something is painted, only write the same ones alike."""
+        take_over = with_outputs(self.classes, labels) if self.painted else class_styles(labels, self.classes)
+        self.set_classes(take_over)
+
     def restore_classes(self, classes: Sequence[ClassStyle]) -> None:
         """Take over classes of before; what is painted already stays, whichever value it has."""
         restored = tuple(classes)
@@ -186,36 +200,63 @@ class Desk:
             each.layer.selected_label = value
 
     def changed_planes(self) -> dict[Annotated, set[Index]]:
-        """Take over what was painted since the last call; a value that is no class yet becomes one."""
-        changed = {image: planes for image in self.images if (planes := image.changed_planes())}
-        if self.task == "classes" and changed:
-            known = {each.value for each in self.classes}
-            painted = {
-                v for image, planes in changed.items() for index in planes for v in image.values(index)
-            }
-            for value in sorted(painted - known):
-                self.classes = add_class(self.classes, value)
-                self.show_classes()
+        """Take over what was painted for any task since the last call; unknown values become classes."""
+        fitting = [image for image in self._annotated if image.fits]
+        changed = {image: planes for image in fitting if (planes := image.changed_planes())}
+        for value in self._unknown_values()[: MAX_CLASSES - len(self.classes)]:
+            self.classes = add_class(self.classes, value)
+            self.show_classes()
         return changed
 
-    def drop_gone(self) -> tuple[Annotated, ...]:
-        """Forget images whose layers have been deleted; return those that held annotation."""
+    def refuse_surplus(self) -> None:
+        """Raise a ValueError where a painted value finds no room among the classes."""
+        if why := self._surplus():
+            raise ValueError(why)
+
+    def _surplus(self) -> str:
+        unknown = self._unknown_values() if len(self.classes) >= MAX_CLASSES else []
+        words = f"painted and cannot become a class, {MAX_CLASSES} are the most: undo it, or remove a class"
+        return f"{unknown[0]} is {words}" if unknown else ""
+
+    def _unknown_values(self) -> list[int]:
+        """Painted values that are no class, in order."""
+        if self.task == "objects":
+            return []
+        return sorted(self._stroke_values() - {each.value for each in self.classes})
+
+    def drop_gone(self) -> dict[Annotated, str]:
+        """Forget images whose layers have been deleted; return those that held annotation, and why."""
         layers = self._viewer.layers
+        self._drop_channels()
         gone = [
             each
             for each in self._annotated
             if each.layer not in layers or not is_there(each.choice, layers) or not each.fits
         ]
         self._annotated = [each for each in self._annotated if each not in gone]
-        return tuple(each for each in gone if each.planes)
+        for each in gone:
+            if each.fits:
+                each.changed_planes()  # a stroke may have come just before
+        return {each: _why_gone(each, layers) for each in gone if each.planes}
+
+    def _drop_channels(self) -> None:
+        """Go on with the channels that are left where the layers of others have been deleted."""
+        known = {each.choice for each in self._annotated} | ({self.choice} if self.choice else set())
+        for choice in known:
+            left = _what_is_left(choice, self._viewer.layers)
+            for each in self._annotated:
+                if each.choice is choice:
+                    each.look_at(left)
+            if self.choice is choice:
+                self.choice = left
 
     def painted_values(self) -> set[int]:
         """Every annotation value that occurs, a complete plane's background included."""
-        found: set[int] = set()
-        for image in self.images:
-            found |= {value for index in image.planes for value in image.values(index)}
-            found |= {self._background} if image.complete else set()
-        return found
+        complete = any(image.complete for image in self.images)
+        return self._stroke_values() | ({self._background} if complete else set())
+
+    def _stroke_values(self) -> set[int]:
+        return {value for image in self.images for index in image.planes for value in image.values(index)}
 
     @property
     def _background(self) -> int:
@@ -228,6 +269,8 @@ class Desk:
         if not self.images:
             return "press Annotate and paint a few strokes first"
         painted = self.painted_values()
+        if why := self._surplus():
+            return why
         if self.task == "objects":
             if not any(value >= 2 for value in painted):
                 return "paint at least one object (label 2 and above)"
@@ -258,6 +301,26 @@ def is_there(choice: ImageChoice, layers: Sequence[Layer]) -> bool:
     return all(each in layers and each.ndim == first.ndim for each in choice.layers) and (
         choice.axes in possible_axes(first)
     )
+
+
+def _what_is_left(choice: ImageChoice, layers: Sequence[Layer]) -> ImageChoice:
+    """Return a choice without the channels whose layers have gone; without its first it is another image."""
+    left = tuple(each for each in choice.layers if each in layers)
+    if left == choice.layers or choice.layers[0] not in left:
+        return choice
+    seen = choice.layers if choice.channels is None else [choice.layers[at] for at in choice.channels]
+    channels = tuple(left.index(each) for each in seen if each in left) or None
+    with suppress(ValueError):  # their shapes may have come to differ
+        return ImageChoice(left, choice.axes, None if choice.channels is None else channels)
+    return choice
+
+
+def _why_gone(image: Annotated, layers: Sequence[Layer]) -> str:
+    if image.layer not in layers:
+        return f"the annotation of {image.choice.name} was deleted"
+    if image.choice.layers[0] not in layers:
+        return f"the image of {image.layer.name} was deleted"
+    return f"the annotation of {image.choice.name} no longer fits its image"
 
 
 def _shows_planes(viewer: ViewerModel, layer: Layer, n_outer: int) -> bool:

@@ -4,22 +4,21 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, get_args
 
-import numpy as np
-
 from napari_unet.core.targets import Task
 from napari_unet.session.annotated import Annotated, image_key
 from napari_unet.session.autosave import Autosave
 from napari_unet.session.correcting import take_over
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice
-from napari_unet.session.jobs import Failure, Start
+from napari_unet.session.jobs import Jobs
 from napari_unet.session.kept import Kept, discard
 from napari_unet.session.teaching import Teaching
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from napari_unet.core.modelfile import Model
+    from napari_unet.session.classes import Classes
 
 MODEL_SECONDS = 10.0
 """How often the model that is being trained is copied to be kept."""
@@ -28,27 +27,39 @@ MODEL_SECONDS = 10.0
 class Keeping:
     """Autosave for a session, and the offer to restore."""
 
-    def __init__(self, start: Start, failed: "Callable[[Failure], object]") -> None:
-        self._autosave = Autosave(start, failed)
+    def __init__(self, jobs: Jobs) -> None:
+        self._say = jobs.listener.said
+        self._autosave = Autosave(jobs.start, jobs.listener.failed)
         self._choice: ImageChoice | None = None
+        self._key: str | None = None
         self._answered: set[str] = set()
+        self._looks_again = False
         self.offer: Kept | None = None
         self._copied: tuple[object, int] = (None, 0)
         self._copied_at = 0.0
-        self.note, self.seal, self.flush = self._autosave.note, self._autosave.seal, self._autosave.flush
+        self.note = self._autosave.note
 
     def look_for(self, choice: ImageChoice | None) -> None:
-        """Find what was kept of an image, once for each choice."""
-        if choice is not self._choice:
-            self._choice = choice
-            key = None if choice is None else image_key(choice)
+        """Find what was kept of an image, once for each, and again when an annotation has gone."""
+        is_due = self._looks_again and not self._autosave.is_behind
+        if choice is self._choice and not is_due:
+            return
+        key = None if choice is None else image_key(choice)
+        if key != self._key or is_due:
             self.offer = None if key is None or key in self._answered else self._autosave.find(key)
+        self._choice, self._key = choice, key
+        self._looks_again = self._looks_again and not is_due
 
-    def look_again(self) -> None:
-        """Offer at once what an annotation held that has just gone."""
-        self.flush()
-        self._choice = None
-        self._answered.clear()
+    def let_go(self, gone: "Mapping[Annotated, str]", classes: "Classes") -> None:
+        """Keep what annotations held whose layers have gone, and offer it as soon as it is written."""
+        for image, why in gone.items():
+            if image.fits:
+                self.note(image, classes)  # the last stroke came just before
+            self._autosave.seal(image)
+            self._answered.discard(image.key)
+            self._say(f"{why}: what it held is kept")
+        self._looks_again = True
+        self._autosave.hurry(monotonic())
 
     def tick(self, teaching: Teaching) -> None:
         """Keep what is due."""
@@ -63,12 +74,14 @@ class Keeping:
 
         def keep(model: "Model") -> None:
             self._keep_model(model)
-            self.flush()
+            self._autosave.flush()
 
-        self.flush()
-        self._copy_model(teaching, keep)
+        self._autosave.flush()
+        self._copy_model(teaching, keep, at_once=True)  # what a job brings may come after the end
 
-    def _copy_model(self, teaching: Teaching, keep: "Callable[[Model], object]") -> None:
+    def _copy_model(
+        self, teaching: Teaching, keep: "Callable[[Model], object]", *, at_once: bool = False
+    ) -> None:
         """Have the model copied, if it has learnt something since the last time."""
         trainer = teaching.trainer
         if trainer is None or trainer.model is None or not trainer.can_predict:
@@ -76,21 +89,26 @@ class Keeping:
         now = trainer.model.network, trainer.steps
         if now != self._copied:
             self._copied = now
-            trainer.ask(keep)
+            trainer.ask(keep, at_once=at_once)
 
     def _keep_model(self, model: "Model") -> None:
         from napari_unet.core.modelfile import save_model  # torch is there, for there is a model
 
         self._autosave.note_model(model.task, partial(save_model, model, overwrite=True))
 
+    def forget_model(self, task: Task) -> None:
+        """Keep the model no more."""
+        self._copied = (None, 0)
+        self._autosave.forget_model(task)
+
     def accept(self) -> tuple[Kept, ...]:
         """Return what was offered, after what was painted for another task; it stays on the disk."""
         offer = self._answer()
         if offer is None:
             return ()
-        found = [self._autosave.find(offer.key, task) for task in get_args(Task) if task != offer.task]
-        others = [each for each in found if each is not None and each.path.parent == offer.path.parent]
-        return (*others, offer)
+        tasks = sorted(get_args(Task), key=lambda task: task == offer.task)
+        found = [self._autosave.find(offer.key, task) for task in tasks]
+        return tuple(each for each in found if each is not None)
 
     def _answer(self) -> Kept | None:
         """Offer it no more."""
@@ -112,8 +130,8 @@ def put_back(kept: Kept, desk: Desk) -> Annotated:
     if kept.task == "classes":
         desk.restore_classes(kept.classes)
     annotated = desk.at_hand()
-    for index, plane in kept.planes.items():
-        take_over(annotated, index, np.asarray(plane), None)
+    for index, plane in kept.planes():
+        take_over(annotated, index, plane, None)
     for index in kept.complete:
         annotated.mark_complete(index, True)
     return annotated
