@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from napari.components import ViewerModel
+from napari.layers._source import Source
 
 from napari_unet.core.examples import image_intensity
 from napari_unet.core.io import open_image
@@ -100,6 +101,11 @@ def expected(model, choice, **config):
     return sink.array, layout.axes
 
 
+def measured(choice):
+    """Intensities, as the session measures them."""
+    return image_intensity(open_layers(choice))
+
+
 def image_2d(viewer):
     return ImageChoice((viewer.add_image(pixels((50, 60)), name="cells"),), "YX")
 
@@ -155,7 +161,7 @@ IMAGES = {
 @pytest.mark.parametrize(("make", "channels"), IMAGES.items())
 def test_a_stack_gets_what_the_core_says_where_the_image_is(viewer, segmenting, failures, make, channels):
     choice, trained = make(viewer), model(channels=channels)
-    segmenting.segment_stack(trained, choice, None, COLOURS)
+    segmenting.segment_stack(trained, choice, measured(choice), COLOURS)
     assert not failures
     layer, image = result_of(viewer), choice.layers[0]
     labels, axes = expected(trained, choice)
@@ -171,10 +177,10 @@ def test_a_stack_gets_what_the_core_says_where_the_image_is(viewer, segmenting, 
 def test_a_plane_gets_what_the_stack_gets_there(viewer, segmenting, failures, make, channels):
     choice, trained = make(viewer), model(channels=channels)
     index = tuple(size - 1 for size in choice.plane_shape)
-    segmenting.segment_plane(trained, choice, index, image_intensity(open_layers(choice)), COLOURS)
+    segmenting.segment_plane(trained, choice, index, measured(choice), COLOURS)
     assert not failures
     found = result_of(viewer).data.copy()
-    segmenting.segment_stack(trained, choice, None, COLOURS)
+    segmenting.segment_stack(trained, choice, measured(choice), COLOURS)
     whole = result_of(viewer).data
     np.testing.assert_array_equal(found[index], whole[index])
     found[index] = 0
@@ -185,7 +191,7 @@ def test_a_plane_gets_what_the_stack_gets_there(viewer, segmenting, failures, ma
 def test_a_3d_model_sees_enough_planes_around_one(viewer, segmenting, failures, z):
     choice, trained = volume(viewer, 24), model(ndim=3)
     assert trained.network.context[0] < 24
-    segmenting.segment_plane(trained, choice, (z,), None, COLOURS)
+    segmenting.segment_plane(trained, choice, (z,), measured(choice), COLOURS)
     found = result_of(viewer).data.copy()
     assert not failures and found[z].any()
     np.testing.assert_array_equal(found[z], expected(trained, choice, halo="exact")[0][z])
@@ -197,7 +203,7 @@ def test_the_intensities_of_a_plane_are_those_of_the_image(viewer, segmenting):
     values = pixels((3, 40, 44))
     values[2] *= 20
     choice = ImageChoice((viewer.add_image(values, name="cells"),), "ZYX")
-    segmenting.segment_plane(model(), choice, (0,), None, COLOURS)
+    segmenting.segment_plane(model(), choice, (0,), measured(choice), COLOURS)
     found = result_of(viewer).data[0].copy()
     np.testing.assert_array_equal(found, expected(model(), choice)[0][0])
 
@@ -205,22 +211,22 @@ def test_the_intensities_of_a_plane_are_those_of_the_image(viewer, segmenting):
 def test_objects_have_numbers_of_their_own_on_every_plane(viewer, segmenting, failures):
     choice, trained = volume(viewer), model(task="objects")
     for z in (1, 4):
-        segmenting.segment_plane(trained, choice, (z,), None, None)
+        segmenting.segment_plane(trained, choice, (z,), measured(choice), None)
     data = result_of(viewer).data
     one, two = set(np.unique(data[1])) - {0}, set(np.unique(data[4])) - {0}
     assert not failures and one and two and not one & two
-    segmenting.segment_stack(trained, choice, None, None)
+    segmenting.segment_stack(trained, choice, measured(choice), None)
     data = result_of(viewer).data
     np.testing.assert_array_equal(data, expected(trained, choice)[0])
     highest = data.max()
-    segmenting.segment_plane(trained, choice, (2,), None, None)
+    segmenting.segment_plane(trained, choice, (2,), measured(choice), None)
     again = result_of(viewer).data[2]
     assert again[again > 0].min() > highest
 
 
 def test_probabilities_come_as_an_image_with_an_axis_for_the_classes(viewer, segmenting, failures):
     choice, trained = five_axes(viewer), model(channels=2)
-    segmenting.segment_stack(trained, choice, None, COLOURS, kind="probabilities")
+    segmenting.segment_stack(trained, choice, measured(choice), COLOURS, kind="probabilities")
     assert not failures
     layer = result_of(viewer, "probabilities")
     scores, axes = expected(trained, choice, kind="probabilities")
@@ -231,7 +237,7 @@ def test_probabilities_come_as_an_image_with_an_axis_for_the_classes(viewer, seg
 def test_a_file_holds_what_the_layer_holds(viewer, segmenting, failures, tmp_path):
     choice, said = placed_volume(viewer), []
     segmenting.said.connect(said.append)
-    segmenting.segment_stack(model(), choice, None, COLOURS, path=tmp_path / "labels.ome.tif")
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.ome.tif")
     saved = open_image(tmp_path / "labels.ome.tif")
     np.testing.assert_array_equal(saved.read()[0], result_of(viewer).data)
     assert saved.spacing == (3.0, 0.5, 0.5) and saved.unit == "µm"
@@ -247,18 +253,20 @@ def test_what_is_too_large_for_a_layer_goes_into_a_file_only(
     choice, said = volume(viewer), []
     monkeypatch.setattr("napari_unet.session.segmenting.zeros", no_room)
     segmenting.said.connect(said.append)
-    segmenting.segment_stack(model(task="objects"), choice, None, None, path=tmp_path / "objects.tif")
+    segmenting.segment_stack(
+        model(task="objects"), choice, measured(choice), None, path=tmp_path / "objects.tif"
+    )
     labels, _ = expected(model(task="objects"), choice)
     np.testing.assert_array_equal(open_image(tmp_path / "objects.tif").read()[0], labels)
     assert len(viewer.layers) == 1 and not failures and said[0].endswith("too large for a layer")
-    segmenting.segment_stack(model(), choice, None, COLOURS)
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS)
     assert [each.sentence for each in failures] == ["no room"]
 
 
 def test_the_layer_fills_in_plane_by_plane(viewer, stepping, steps):
     choice = volume(viewer)
     viewer.dims.set_point(0, 2)
-    stepping.segment_stack(model(), choice, None, COLOURS)
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS)
     layer = result_of(viewer)
     drawn = []
     layer.events.set_data.connect(lambda: drawn.append(1))
@@ -271,7 +279,7 @@ def test_the_layer_fills_in_plane_by_plane(viewer, stepping, steps):
 def test_cancelling_keeps_what_is_done_and_leaves_no_file(viewer, stepping, steps, failures, tmp_path):
     said, choice = [], volume(viewer)
     stepping.said.connect(said.append)
-    stepping.segment_stack(model(), choice, None, COLOURS, path=tmp_path / "labels.tif")
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.tif")
     steps.step()
     assert stepping.busy and list(tmp_path.iterdir())
     stepping.cancel()
@@ -285,7 +293,8 @@ def test_cancelling_keeps_what_is_done_and_leaves_no_file(viewer, stepping, step
 
 
 def test_the_bar_in_the_activity_dock_cancels(viewer, stepping, steps):
-    stepping.segment_stack(model(), volume(viewer), None, COLOURS)
+    choice = volume(viewer)
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS)
     steps.step()
     stepping._progress._bar.cancel()
     steps.finish()
@@ -293,7 +302,8 @@ def test_the_bar_in_the_activity_dock_cancels(viewer, stepping, steps):
 
 
 def test_a_job_that_is_thrown_away_leaves_no_file(viewer, stepping, steps, tmp_path):
-    stepping.segment_stack(model(), volume(viewer), None, COLOURS, path=tmp_path / "labels.ome.zarr")
+    choice = volume(viewer)
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.ome.zarr")
     steps.step()
     steps.work.close()
     assert not list(tmp_path.iterdir())
@@ -301,9 +311,9 @@ def test_a_job_that_is_thrown_away_leaves_no_file(viewer, stepping, steps, tmp_p
 
 def test_a_second_segmentation_is_refused_while_one_runs(viewer, stepping, steps, failures):
     choice = volume(viewer)
-    stepping.segment_stack(model(), choice, None, COLOURS)
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS)
     steps.step()
-    stepping.segment_plane(model(), choice, (0,), None, COLOURS)
+    stepping.segment_plane(model(), choice, (0,), measured(choice), COLOURS)
     assert "running" in failures[0].sentence and stepping.busy
     steps.finish()
     assert result_of(viewer).data.any((1, 2)).all() and not stepping.busy
@@ -311,7 +321,7 @@ def test_a_second_segmentation_is_refused_while_one_runs(viewer, stepping, steps
 
 def test_layers_may_be_deleted_while_it_runs(viewer, stepping, steps, failures):
     choice = volume(viewer)
-    stepping.segment_stack(model(), choice, None, COLOURS)
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS)
     steps.step()
     viewer.layers.remove(choice.layers[0])
     steps.step()
@@ -322,29 +332,29 @@ def test_layers_may_be_deleted_while_it_runs(viewer, stepping, steps, failures):
 
 def test_results_of_the_same_kind_share_a_layer(viewer, segmenting):
     choice = volume(viewer)
-    segmenting.segment_plane(model(), choice, (0,), None, COLOURS)
+    segmenting.segment_plane(model(), choice, (0,), measured(choice), COLOURS)
     first = result_of(viewer)
-    segmenting.segment_plane(model(), choice, (1,), None, COLOURS)
-    segmenting.segment_stack(model(), replace(choice), None, COLOURS)
+    segmenting.segment_plane(model(), choice, (1,), measured(choice), COLOURS)
+    segmenting.segment_stack(model(), replace(choice), measured(choice), COLOURS)
     assert result_of(viewer) is first
-    segmenting.segment_stack(model(task="objects"), choice, None, COLOURS)
+    segmenting.segment_stack(model(task="objects"), choice, measured(choice), COLOURS)
     assert [layer.name for layer in viewer.layers].count("cells segmentation [1]") == 1
 
 
 def test_a_renamed_result_is_kept(viewer, segmenting):
     choice = volume(viewer)
-    segmenting.segment_stack(model(), choice, None, COLOURS)
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS)
     kept = result_of(viewer)
     kept.name, before = "first try", kept.data
-    segmenting.segment_stack(model(), choice, None, COLOURS)
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS)
     assert kept.data is before and result_of(viewer) is not kept
 
 
 def test_a_deleted_result_is_made_anew(viewer, segmenting):
     choice = volume(viewer)
-    segmenting.segment_stack(model(), choice, None, COLOURS)
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS)
     viewer.layers.remove(result_of(viewer))
-    segmenting.segment_plane(model(), choice, (1,), None, COLOURS)
+    segmenting.segment_plane(model(), choice, (1,), measured(choice), COLOURS)
     assert result_of(viewer).data[1].any()
 
 
@@ -352,22 +362,38 @@ def test_the_brush_stays_where_it_was(viewer, segmenting):
     choice = volume(viewer)
     annotation = viewer.add_labels(np.zeros((6, 40, 44), np.uint8), name="annotation")
     annotation.mode = "paint"
-    segmenting.segment_stack(model(), choice, None, COLOURS)
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS)
     assert viewer.layers.selection.active is annotation and annotation.mode == "paint"
     assert list(viewer.layers).index(result_of(viewer)) == 1
 
 
 def test_what_does_not_fit_is_said_and_nothing_is_added(viewer, segmenting, failures, tmp_path):
-    (tmp_path / "old.tif").write_bytes(b"mine")
     choice, flat = volume(viewer), image_2d(viewer)
-    segmenting.segment_stack(model(channels=2), choice, None, COLOURS)
-    segmenting.segment_stack(model(ndim=3), flat, None, COLOURS)
-    segmenting.segment_stack(model(), choice, None, COLOURS, path=tmp_path / "old.tif")
-    segmenting.segment_stack(model(), choice, None, COLOURS, path=tmp_path / "labels.png")
-    segmenting.segment_plane(model(), choice, (0,), None, COLOURS, device="abacus")
-    words = ["cells has 1 channels", "no Z axis", "old.tif exists", "suffix", "abacus"]
+    segmenting.segment_stack(model(channels=2), choice, measured(choice), COLOURS)
+    segmenting.segment_stack(model(ndim=3), flat, measured(flat), COLOURS)
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.png")
+    segmenting.segment_plane(model(), choice, (0,), measured(choice), COLOURS, device="abacus")
+    words = ["cells has 1 channels", "no Z axis", "suffix", "abacus"]
     assert [word for word, each in zip(words, failures, strict=True) if word not in each.sentence] == []
-    assert (tmp_path / "old.tif").read_bytes() == b"mine" and not segmenting.busy
+    assert not segmenting.busy
+
+
+def test_a_file_is_replaced_when_the_result_is_whole(viewer, segmenting, failures, tmp_path):
+    path = tmp_path / "old.tif"
+    path.write_bytes(b"old")
+    choice = volume(viewer)
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS, path=path)
+    assert not failures and open_image(path).spatial_shape == (6, 40, 44)
+
+
+def test_the_image_itself_is_never_replaced(viewer, segmenting, failures, tmp_path):
+    path = tmp_path / "image.tif"
+    path.write_bytes(b"mine")
+    choice = volume(viewer)
+    choice.layers[0]._set_source(Source(path=str(path)))
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS, path=path)
+    assert [each.sentence for each in failures] == ["image.tif is the image itself: choose another name"]
+    assert path.read_bytes() == b"mine"
 
 
 def test_an_image_that_cannot_be_read_ends_it_with_a_sentence(viewer, segmenting, failures, tmp_path):

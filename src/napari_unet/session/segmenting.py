@@ -12,7 +12,6 @@ from napari.components import ViewerModel
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 from psygnal import Signal
 
-from napari_unet.core.examples import image_intensity
 from napari_unet.core.io import Image, create_output
 from napari_unet.core.io.layout import Sink
 from napari_unet.core.io.output import Output
@@ -58,11 +57,14 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What is to be segmented, with which model: what does not depend on how much of it."""
+    """What is to be segmented, with which model: what does not depend on how much of it.
+
+    The intensities are those of the whole image, also where only a part is segmented.
+    """
 
     model: "Model"
     choice: ImageChoice
-    intensity: Intensity | None
+    intensity: Intensity
     colormap: Colormap | None
     device: str = "auto"
     kind: Kind | None = None
@@ -105,7 +107,7 @@ class Segmenting:
         model: "Model",
         choice: ImageChoice,
         index: Index,
-        intensity: Intensity | None,
+        intensity: Intensity,
         colormap: Colormap | None,
         device: str = "auto",
     ) -> None:
@@ -117,7 +119,7 @@ class Segmenting:
         self,
         model: "Model",
         choice: ImageChoice,
-        intensity: Intensity | None,
+        intensity: Intensity,
         colormap: Colormap | None,
         *,
         path: Path | None = None,
@@ -165,7 +167,7 @@ class Segmenting:
         whole = open_layers(order.choice)
         check_fit(order.model, whole)
         layout = _layout(order, whole)
-        output = None if path is None else _output(path, layout)
+        output = None if path is None else _output(path, layout, order.choice)
         try:
             data = zeros(_layer_shape(order.choice, layout), layout.dtype)
         except OSError:
@@ -237,9 +239,8 @@ def work(job: Job, threads: int | None) -> Generator["StackUpdate", None, bool]:
 
     leave_a_core(threads)
     order = job.order
-    intensity = order.intensity or image_intensity(job.whole)  # never that of the part
     with suppress(Cancelled), job.output or nullcontext():
-        for update in segment_into(order.model, job.part, job.sink, _config(order), intensity):
+        for update in segment_into(order.model, job.part, job.sink, _config(order), order.intensity):
             yield update
             if job.cancelled.is_set():
                 raise Cancelled
@@ -271,9 +272,11 @@ def check_fit(model: "Model", image: Image) -> None:
         raise ValueError(f"{image.name} has no Z axis and the model is 3D: choose a volume, or train in 2D")
 
 
-def _output(path: Path, layout: ResultLayout) -> Output:
-    if path.exists():
-        raise FileExistsError(f"{path.name} exists: choose another name")
+def _output(path: Path, layout: ResultLayout, choice: ImageChoice) -> Output:
+    """Prepare a file; whoever chose the name has agreed to replace what was there, except the image."""
+    sources = [Path(layer.source.path).resolve() for layer in choice.layers if layer.source.path]
+    if path.resolve() in sources:
+        raise FileExistsError(f"{path.name} is the image itself: choose another name")
     names = [label.name for label in layout.classes] if layout.kind == "probabilities" else ()
     image = layout.image
     return create_output(
@@ -284,6 +287,7 @@ def _output(path: Path, layout: ResultLayout) -> Output:
         spacing=image.spacing,
         unit=image.unit,
         channels=names,
+        overwrite=True,
     )
 
 
