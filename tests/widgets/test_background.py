@@ -3,12 +3,9 @@ import threading
 import warnings
 
 import pytest
-from qtpy.compat import isalive
 from qtpy.QtCore import QThreadPool
-from qtpy.QtWidgets import QLabel
 
 from napari_unet.session.jobs import Failure
-from napari_unet.widgets import background
 from napari_unet.widgets.background import start_in_thread
 
 
@@ -96,16 +93,3 @@ def test_jobs_that_end_in_another_order_leave_the_warnings_filters_alone(qtbot, 
         end.set()
         qtbot.waitUntil(lambda job=job: job.ended)
     assert (warnings.filters[:], warnings.showwarning) == before
-
-
-def test_a_widget_that_has_gone_is_not_called(qtbot, heard):
-    class Dock(QLabel):
-        def hear(self, value):
-            self.setText(str(value))
-
-    dock, go_on = Dock(), threading.Event()
-    start_in_thread(until(go_on, "late"), dock.hear, dock.hear, dock.hear)
-    dock.deleteLater()
-    qtbot.waitUntil(lambda: not isalive(dock))
-    go_on.set()
-    qtbot.waitUntil(lambda: not background._running)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker
-from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QThreadPool, Slot
 
 from napari_unet.session.jobs import Failure, caught
@@ -65,23 +64,16 @@ class _Job(QObject):
 
     @Slot(object)
     def _on_yielded(self, update: object) -> None:
-        _call(self._shown, update)
+        self._shown(update)
 
     @Slot(object)
     def _on_returned(self, result: object) -> None:
         if isinstance(result, Failure):
-            _call(self._failed, result)
+            self._failed(result)
         else:
-            _call(self._done, result)
+            self._done(result)
 
     @Slot()
     def _on_finished(self) -> None:
         QThreadPool.globalInstance().reserveThread()
         _running.discard(self)
-
-
-def _call(callback: Callable[[Any], object], value: object) -> None:
-    """Tell somebody, unless it is a widget that has been closed meanwhile."""
-    owner = getattr(callback, "__self__", None)
-    if not isinstance(owner, QObject) or isalive(owner):  # type: ignore[no-untyped-call]
-        callback(value)
