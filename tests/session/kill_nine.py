@@ -3,7 +3,6 @@
 import sys
 from dataclasses import dataclass, field
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -36,16 +35,16 @@ class Growing:
     task: str = "classes"
 
     @property
-    def layer(self):
-        return SimpleNamespace(data=np.broadcast_to(np.uint8(0), SHAPE))
-
-    @property
     def planes(self):
         return tuple((z,) for z in range(1 + self.number % SHAPE[0]))
 
     @property
     def complete(self):
         return {(z,) for z in range(self.number % 3)}
+
+    @property
+    def cells(self):
+        return {index: {(0, 0): self.plane(index)} for index in self.planes}
 
     def plane(self, index):
         rng = np.random.default_rng([self.number, *index])  # noise: files as long as they get
@@ -67,7 +66,7 @@ def main():
     growing, autosave = Growing(), Autosave(run_now, give_up)
     while True:
         growing.number += 1
-        autosave.note(growing, DEFAULT_CLASSES, growing.planes)
+        autosave.note(growing, DEFAULT_CLASSES)
         autosave.note_model("classes", partial(save_model, tiny_model(growing.number), overwrite=True))
         autosave.flush()
         print(growing.number, flush=True)

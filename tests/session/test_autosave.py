@@ -35,15 +35,12 @@ class Painted:
     data: np.ndarray = field(default_factory=lambda: np.zeros((3, 4, 5), np.int32))
 
     @property
-    def layer(self):
-        return self  # the layer's data
-
-    @property
     def planes(self):
         return tuple((z,) for z in range(3) if self.data[z].any() or (z,) in self.complete)
 
-    def plane(self, index):
-        return self.data[index]
+    @property
+    def cells(self):
+        return {(z,): {(0, 0): self.data[z].copy()} for z in range(3) if self.data[z].any()}
 
 
 class Later:
@@ -66,7 +63,7 @@ def painted_with(value, **kwargs):
 
 
 def value_kept(key="nuclei", task=None):
-    return find_kept(key, task).planes[0,][0, 0]
+    return dict(find_kept(key, task).planes())[0,][0, 0]
 
 
 def fail_loudly(failure):
@@ -78,7 +75,7 @@ def test_strokes_are_kept_with_complete_planes_and_classes():
     saving.note(painted, add_class(DEFAULT_CLASSES))
     saving.tick(0)
     found = find_kept("nuclei")
-    np.testing.assert_array_equal(found.planes[0,], painted.data[0])
+    np.testing.assert_array_equal(dict(found.planes())[0,], painted.data[0])
     assert (found.image_name, found.task, found.shape) == ("nuclei", "classes", (3, 4, 5))
     assert found.complete == {(1,)}
     assert found.classes == add_class(DEFAULT_CLASSES)
@@ -90,11 +87,12 @@ def test_what_is_painted_on_a_layer_is_kept():
     saving = Autosave(run_now, fail_loudly)
     labels.brush_size = 6
     labels.paint((1, 20, 20), 2)
-    saving.note(annotated, DEFAULT_CLASSES, annotated.changed_planes())
+    annotated.changed_planes()
+    saving.note(annotated, DEFAULT_CLASSES)
     saving.flush()
-    found = find_kept(annotated.key)
-    assert list(found.planes) == [(1,)]
-    np.testing.assert_array_equal(found.planes[1,], labels.data[1])
+    planes = dict(find_kept(annotated.key).planes())
+    assert list(planes) == [(1,)]
+    np.testing.assert_array_equal(planes[1,], labels.data[1])
 
 
 def test_every_few_seconds_and_only_when_something_changed(home):
@@ -151,27 +149,15 @@ def test_what_is_painted_while_a_job_waits_does_not_reach_it():
     assert value_kept() == 1
 
 
-def test_only_changed_planes_are_copied_again():
-    saving, painted = Autosave(run_now, fail_loudly), painted_with(1)
-    painted.data[1] = 1
-    saving.note(painted, DEFAULT_CLASSES)
-    saving.tick(0)
-    painted.data[:2] = 2
-    saving.note(painted, DEFAULT_CLASSES, {(1,)})
-    saving.tick(10)
-    found = find_kept("nuclei")
-    assert (found.planes[0,][0, 0], found.planes[1,][0, 0]) == (1, 2)
-
-
 def test_strokes_that_are_erased_are_erased_where_they_are_kept():
     saving, painted = Autosave(run_now, fail_loudly), painted_with(1)
     painted.data[2] = 1
     saving.note(painted, DEFAULT_CLASSES)
     saving.tick(0)
     painted.data[2] = 0
-    saving.note(painted, DEFAULT_CLASSES, {(2,)})
+    saving.note(painted, DEFAULT_CLASSES)
     saving.tick(10)
-    assert list(find_kept("nuclei").planes) == [(0,)]
+    assert list(find_kept("nuclei").corners) == [(0,)]
 
 
 def test_an_annotation_without_strokes_leaves_no_trace(home):
@@ -226,7 +212,7 @@ def test_a_job_that_comes_after_the_close_overwrites_nothing():
     saving.note(painted, DEFAULT_CLASSES)
     saving.tick(0)
     painted.data[0, 0] = 2
-    saving.note(painted, DEFAULT_CLASSES, {(0,)})
+    saving.note(painted, DEFAULT_CLASSES)
     saving.flush()
     start.run()
     assert value_kept() == 2
@@ -288,18 +274,39 @@ def test_a_model_that_cannot_be_written_does_not_hold_up_strokes():
     assert [failure.sentence for failure in told] == ["no room for a model"]
 
 
-def test_data_of_another_shape_replace_nothing_that_is_kept():
+def test_an_image_that_is_given_other_data_changes_nothing_that_is_kept():
     saving, painted = Autosave(run_now, fail_loudly), painted_with(1)
     saving.note(painted, DEFAULT_CLASSES)
+    painted.choice = Choice(annotation_shape=(3, 9, 9))
+    saving.seal(painted)
+    saving.flush()
+    assert find_kept("nuclei").shape == (3, 4, 5) and value_kept() == 1
+
+
+def test_a_forgotten_model_is_removed_and_written_no_more():
+    start = Later()
+    saving = Autosave(start, fail_loudly)
+    saving.note(painted_with(1), DEFAULT_CLASSES)
+    saving.note_model("classes", lambda path: path.write_text("model"))
     saving.tick(0)
-    fitting, painted.data = painted.data, np.ones((3, 9, 9), np.int32)
-    saving.note(painted, DEFAULT_CLASSES, {(0,)})
-    saving.tick(10)
-    assert value_kept() == 1
-    fitting[0, 0] = 2
-    painted.data = fitting
-    saving.tick(20)
-    assert value_kept() == 2
+    saving.forget_model("classes")
+    start.run()  # it had begun before
+    saving.note(painted_with(2, key="cells"), DEFAULT_CLASSES)
+    saving.flush()
+    assert find_kept("nuclei").model is None and find_kept("cells").model is None
+    saving.note_model("classes", lambda path: path.write_text("another"))
+    saving.flush()
+    assert find_kept("nuclei").model.read_text() == "another"
+
+
+def test_the_model_is_written_once_for_all_images():
+    calls = []
+    saving = Autosave(run_now, fail_loudly)
+    saving.note_model("classes", calls.append)
+    for key in "abc":
+        saving.note(painted_with(1, key=key), DEFAULT_CLASSES)
+    saving.flush()
+    assert len(calls) == 1
 
 
 def test_an_annotation_whose_layer_has_gone_is_kept_and_found_again():
@@ -308,10 +315,10 @@ def test_an_annotation_whose_layer_has_gone_is_kept_and_found_again():
     saving.tick(0)
     assert saving.find("nuclei") is None  # it is on the screen
     painted.data[0, 0] = 2
-    saving.note(painted, DEFAULT_CLASSES, {(0,)})
+    saving.note(painted, DEFAULT_CLASSES)
     saving.seal(painted)
     saving.flush()
-    assert saving.find("nuclei").planes[0,][0, 0] == 2
+    assert dict(saving.find("nuclei").planes())[0,][0, 0] == 2
 
 
 def test_a_new_annotation_of_the_same_image_does_not_overwrite_the_old_one():
@@ -320,4 +327,4 @@ def test_a_new_annotation_of_the_same_image_does_not_overwrite_the_old_one():
     saving.note(painted_with(2), DEFAULT_CLASSES)
     saving.flush()
     assert value_kept() == 2
-    assert saving.find("nuclei").planes[0,][0, 0] == 1
+    assert dict(saving.find("nuclei").planes())[0,][0, 0] == 1

@@ -117,7 +117,7 @@ def test_nothing_is_restored_into_a_running_training(at_once, reopen, live, by_h
     by_hand.step(2)
     live.keeping.offer = None
     reopen(64, 64).paint_both()
-    live.keeping.look_again()
+    live.keeping.let_go({}, ())
     live.tick()
     assert live.state.kept
     live.restore()
@@ -164,3 +164,87 @@ def test_a_disk_that_refuses_is_told_once_and_the_session_works_on(at_once, reop
     assert len(session.failures) == 1 and "cannot be kept" in session.failures[0]
     session.failures.clear()
     session.train_for(2)
+
+
+def test_the_present_model_stays_when_strokes_are_restored(at_once, reopen):
+    session = reopen(64, 64)
+    session.paint_both()
+    session.train_for(2)
+    session.tick()
+    again = reopen(64, 64)
+    again.paint_both()
+    again.train_for(5)
+    network, steps = again.teaching.model.network, again.trainer.steps
+    again.restore()
+    assert again.teaching.model.network is network and again.trainer.steps == steps
+    assert any("the present model stays" in said for said in again.sentences)
+
+
+def test_a_small_newer_session_hides_no_larger_one(at_once, reopen):
+    session = reopen(6, 64, 64)
+    for z in range(6):
+        session.paint_both((z,))
+    session = reopen(6, 64, 64)
+    session.paint(1, (0, 5), (0, 5), (0,))  # and the banner is ignored
+    session.close()
+    session = reopen(6, 64, 64)
+    assert session.state.kept.startswith("6 annotated slices")
+    session.restore()
+    assert len(session.state.images[0].planes) == 6
+
+
+def test_a_model_that_was_thrown_away_is_not_kept_with_the_next_image(at_once, reopen, blobs):
+    session = reopen(64, 64)
+    session.paint_both()
+    session.train_for(2)
+    session.tick()
+    session.new_model()
+    session.viewer.layers.clear()
+    other = session.viewer.add_image(blobs(80, 64), name="blobs")
+    session.choose(ImageChoice((other,), "YX"))
+    session.paint_both()
+    session.close()
+    for shape in ((64, 64), (80, 64)):
+        offer = reopen(*shape).state.kept
+        assert offer.startswith("1 annotated slice") and "and a model" not in offer
+
+
+def test_an_image_seen_through_other_channels_is_not_looked_up_again(at_once, reopen, monkeypatch):
+    reopen(64, 64).paint_both()
+    session = reopen(64, 64)
+    monkeypatch.setattr(session.keeping._autosave, "find", None)
+    session.choose(ImageChoice(session.state.choice.layers, "YX", (0,)))
+    assert session.state.kept and not session.failures
+
+
+@pytest.mark.parametrize("then", ["close", "delete"])
+def test_the_last_stroke_before_the_end_of_its_layer_is_kept(reopen, monkeypatch, then):
+    monkeypatch.setattr("napari_unet.session.session.SYNC_SECONDS", 1000)
+    session = reopen(64, 64)
+    session.paint(2, (17, 31), (17, 31))
+    layer = session.desk.current.layer
+    session.set_task("objects")
+    session.tick()
+    if then == "close":
+        session.close()
+        session = reopen(64, 64)
+    else:
+        session.viewer.layers.remove(layer)
+        session.tick()
+    session.restore()
+    assert session.state.task == "classes" and not session.failures
+    assert (session.desk.current.layer.data[17:31, 17:31] == 2).all()
+
+
+def test_a_deleted_annotation_is_offered_once_a_job_has_written_it(viewer, blobs, new_session, by_hand):
+    by_hand.names = ("_write_all",)
+    viewer.add_image(blobs(64, 64), name="blobs")
+    session = new_session(viewer, by_hand)
+    session.paint_both()
+    by_hand.finish()
+    viewer.layers.remove(session.desk.current.layer)
+    session.tick()
+    assert by_hand.running and session.state.kept == ""
+    by_hand.finish()
+    session.tick()
+    assert session.state.kept.startswith("1 annotated slice")

@@ -8,7 +8,6 @@ import sys
 import time
 import warnings
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +22,17 @@ from napari_unet.session.classes import DEFAULT_CLASSES, add_class
 from napari_unet.session.kept import (
     MOST_ENTRIES,
     Snapshot,
+    annotation_path,
     compact,
     data_home,
     discard,
     find_kept,
     keep,
+    keep_model,
     model_path,
     new_entry,
 )
+from napari_unet.session.regions import cells_in, pixels_of
 
 KILL_NINE = Path(__file__).with_name("kill_nine.py")
 
@@ -41,9 +43,19 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
+def cut(plane):
+    """Cut a plane into the cells in which it is kept."""
+    corners = cells_in(tuple(slice(0, size) for size in plane.shape))
+    return {corner: plane[pixels_of(corner)] for corner in corners}
+
+
 def snapshot(key="image", task="classes", value=1, n_planes=2, complete=frozenset({(2,)})):
-    planes = {(z,): np.full((5, 6), value, np.uint8) for z in range(n_planes)}
-    return Snapshot(key, f"{key} name", task, DEFAULT_CLASSES, (4, 5, 6), planes, complete)
+    cells = {(z,): cut(np.full((5, 6), value, np.uint8)) for z in range(n_planes)}
+    return Snapshot(key, f"{key} name", task, DEFAULT_CLASSES, (8, 5, 6), cells, complete, "session")
+
+
+def value_of(found):
+    return dict(found.planes())[0,][0, 0]
 
 
 def kept_anew(some=None, seconds=0):
@@ -59,25 +71,39 @@ def kept_anew(some=None, seconds=0):
 def assert_equal(found, wanted):
     for name in ("key", "image_name", "task", "classes", "shape", "complete"):
         assert getattr(found, name) == getattr(wanted, name)
-    assert list(found.planes) == list(wanted.planes)
-    for index, plane in wanted.planes.items():
-        np.testing.assert_array_equal(found.planes[index], plane)
-        assert found.planes[index].dtype == plane.dtype
+    planes = dict(found.planes())
+    assert list(planes) == list(wanted.cells)
+    for index, cells in wanted.cells.items():
+        plane = np.zeros(wanted.shape[-2:], int)
+        for corner, cell in cells.items():
+            plane[pixels_of(corner)] = cell
+        np.testing.assert_array_equal(planes[index], plane)
 
 
 @st.composite
 def snapshots(draw):
-    shape = draw(npst.array_shapes(min_dims=2, max_dims=5, max_side=6))
-    index = st.tuples(*(st.integers(0, size - 1) for size in shape[:-2]))
-    plane = npst.arrays(npst.integer_dtypes() | npst.unsigned_integer_dtypes(), shape[-2:])
+    outer = draw(npst.array_shapes(min_dims=0, max_dims=3, max_side=6))
+    shape = (*outer, draw(st.integers(1, 600)), draw(st.integers(1, 600)))
+    index = st.tuples(*(st.integers(0, size - 1) for size in outer))
+    dtype = draw(npst.integer_dtypes(endianness="=") | npst.unsigned_integer_dtypes(endianness="="))
+    values = npst.from_dtype(dtype)
+
+    @st.composite
+    def planes(draw):
+        cells = cut(np.full(shape[-2:], draw(values), dtype))
+        for cell in cells.values():
+            cell[draw(st.integers(0, 1)) :] = draw(values)
+        return {corner: cells[corner] for corner in draw(st.sets(st.sampled_from(sorted(cells)), min_size=1))}
+
     return Snapshot(
         key=draw(st.text()),
         image_name=draw(st.text()),
         task=draw(st.sampled_from(["classes", "objects"])),
         classes=draw(st.sampled_from([DEFAULT_CLASSES, add_class(DEFAULT_CLASSES)])),
         shape=shape,
-        planes=draw(st.dictionaries(index, plane, min_size=1, max_size=4)),
+        cells=draw(st.dictionaries(index, planes(), min_size=1, max_size=4)),
         complete=draw(st.frozensets(index, max_size=4)),
+        session="session",
     )
 
 
@@ -86,7 +112,9 @@ def snapshots(draw):
 def test_what_is_kept_is_found_again(wanted):
     entry = new_entry(wanted.key)
     keep(entry, wanted)
-    assert_equal(find_kept(wanted.key, wanted.task), wanted)
+    found = find_kept(wanted.key, wanted.task)
+    assert_equal(found, wanted)
+    discard(found)
 
 
 def test_nothing_is_found_of_an_image_that_was_never_painted():
@@ -104,7 +132,7 @@ def test_the_newest_of_an_image_is_found_whatever_its_task():
     kept_anew(snapshot(value=1), seconds=-20)
     kept_anew(snapshot(task="objects", value=7), seconds=-10)
     assert find_kept("image").task == "objects"
-    assert find_kept("image", "classes").planes[0,][0, 0] == 1
+    assert value_of(find_kept("image", "classes")) == 1
 
 
 def test_entries_that_are_still_painted_on_are_passed_over():
@@ -115,7 +143,40 @@ def test_entries_that_are_still_painted_on_are_passed_over():
 def test_strokes_that_were_all_erased_are_not_offered():
     kept_anew(seconds=-10)
     kept_anew(snapshot(n_planes=0, complete=frozenset()))
-    assert find_kept("image").planes
+    assert find_kept("image").n_slices == 3
+
+
+def test_a_small_newer_entry_does_not_hide_a_large_one():
+    large = kept_anew(snapshot(n_planes=6), seconds=-100)
+    kept_anew(snapshot(n_planes=1, complete=frozenset()))
+    assert find_kept("image").path == large and find_kept("image").n_slices == 6
+
+
+def test_an_entry_that_holds_more_than_those_after_it_stays():
+    large = kept_anew(snapshot(n_planes=6), seconds=-1000)
+    other_task = kept_anew(snapshot(task="objects", n_planes=1), seconds=-900)
+    small = [kept_anew(snapshot(n_planes=1), seconds=-n) for n in reversed(range(MOST_ENTRIES + 3))]
+    assert large.exists() and other_task.exists()
+    assert [path.exists() for path in small] == [False] * 3 + [True] * MOST_ENTRIES
+    larger = kept_anew(snapshot(n_planes=7))
+    assert not large.exists() and larger.exists()
+
+
+def test_an_offer_reads_no_planes(monkeypatch):
+    kept_anew()
+    monkeypatch.setattr(kept, "_read_plane", None)
+    assert find_kept("image").n_slices == 3
+
+
+def test_images_and_models_that_were_written_longest_ago_go(monkeypatch):
+    monkeypatch.setattr(kept, "MOST_IMAGES", 3)
+    monkeypatch.setattr(kept, "MOST_MODELS", 2)
+    for n in range(5):
+        kept_anew(snapshot(f"image {n}"), seconds=n - 100)
+        keep_model(model_path(f"session {n}", "classes"), lambda path: path.write_text("model"))
+        os.utime(model_path(f"session {n}", "classes"), times=(time.time() + n - 100,) * 2)
+    assert [find_kept(f"image {n}") is not None for n in range(5)] == [False, False, True, True, True]
+    assert [model_path(f"session {n}", "classes").exists() for n in range(5)] == [False] * 3 + [True] * 2
 
 
 def test_only_the_newest_entries_stay():
@@ -139,12 +200,12 @@ def test_another_image_does_not_push_entries_out():
     assert path.exists()
 
 
-def test_the_model_beside_it_is_found_and_the_offer_tells():
-    path = kept_anew()
+def test_the_model_of_its_session_is_found_and_the_offer_tells():
+    kept_anew()
     assert find_kept("image").model is None
     assert find_kept("image").offer.startswith("3 annotated slices of image name were kept on ")
-    model_path(path.parent, "classes").write_bytes(b"a model")
-    assert find_kept("image").model == model_path(path.parent, "classes")
+    keep_model(model_path("session", "classes"), lambda path: path.write_bytes(b"a model"))
+    assert find_kept("image").model == model_path("session", "classes")
     assert " and a model were kept on " in find_kept("image").offer
 
 
@@ -152,9 +213,8 @@ def test_discarding_removes_one_task_and_then_the_entry():
     entry = new_entry("image")
     keep(entry, snapshot(task="objects"))
     keep(entry, snapshot(task="classes"))
-    model_path(entry, "classes").write_bytes(b"a model")
     discard(find_kept("image", "classes"))
-    assert find_kept("image").task == "objects" and not model_path(entry, "classes").exists()
+    assert find_kept("image").task == "objects" and not annotation_path(entry, "classes").exists()
     discard(find_kept("image"))
     assert not entry.exists()
 
@@ -174,9 +234,20 @@ def test_a_damaged_file_is_left_aside_or_still_right(data):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = find_kept("image")
-    if found is not None:
-        assert_equal(found, wanted)
+        planes = dict(found.planes()) if found is not None else {}
+    assert all(len(wanted.cells) == 2 and (plane == 3).all() for plane in planes.values())
     path.unlink()
+
+
+def test_of_a_file_with_a_damaged_plane_the_others_are_read_and_it_is_said():
+    path = kept_anew()
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("0.npy")
+    content = bytearray(path.read_bytes())
+    content[info.header_offset + info.compress_size] ^= 255
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=r"slice \(0,\) of .* is left aside"):
+        assert list(dict(find_kept("image").planes())) == [(1,)]
 
 
 def test_behind_a_damaged_file_the_older_one_is_found_and_it_is_said():
@@ -189,11 +260,13 @@ def test_behind_a_damaged_file_the_older_one_is_found_and_it_is_said():
 @pytest.mark.parametrize(
     "change",
     [
-        {"format_version": 2},
+        {"format_version": 3},
         {"task": "dreams"},
-        {"indices": [[9], [1]]},
+        {"planes": [{"index": [9], "cells": [[0, 0]]}]},
+        {"planes": [{"index": [1], "cells": [[0, 1]]}]},
+        {"planes": [{"index": [1], "cells": [[-1, 0]]}]},
         {"complete": [[0, 0]]},
-        {"shape": [4, 5, 7]},
+        {"shape": [4, 5]},
         {"classes": [{"value": 0, "name": "", "colour": ""}]},
     ],
 )
@@ -218,7 +291,7 @@ def test_what_was_kept_stays_when_the_next_try_fails(monkeypatch):
     monkeypatch.setattr(kept.os, "fsync", full)
     with pytest.raises(OSError, match=r"No space left on device\): free some space there"):
         keep(path.parent, snapshot(value=2))
-    assert find_kept("image").planes[0,][0, 0] == 1
+    assert value_of(find_kept("image")) == 1
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
@@ -228,12 +301,11 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(home):
         keep(new_entry("image"), snapshot())
 
 
-def test_planes_are_kept_in_the_smallest_type_and_as_copies():
+def test_values_are_kept_in_the_smallest_type():
     for dtype in (np.uint8, np.uint16, np.int32, np.int64):
         plane = np.full((2, 2), np.iinfo(dtype).max, dtype)
         np.testing.assert_array_equal(compact(plane), plane)
         assert compact(plane).dtype == dtype
-        assert not np.shares_memory(compact(plane), plane)
     assert compact(np.array([[300]], np.int64)).dtype == np.uint16
     assert compact(np.array([[-1]])).item() == -1
 
@@ -267,14 +339,12 @@ def test_a_killed_process_loses_nothing_that_it_had_kept(home, growing, seed):
     number = int((first + rest).split("\n")[-2])  # the last line may be torn
 
     found = find_kept(growing.KEY)
-    reached = found.planes[0,][0, 0] - 1
+    planes = dict(found.planes())
+    reached = planes[0,][0, 0] - 1
     was = next(n for n in (number, number + 1) if n % 200 == reached)  # the next one may be whole, too
     wanted = growing.Growing(was)
-    assert tuple(found.planes) == wanted.planes
+    assert tuple(planes) == wanted.planes
     assert found.complete == wanted.complete
     for index in wanted.planes:
-        np.testing.assert_array_equal(found.planes[index], wanted.plane(index))
+        np.testing.assert_array_equal(planes[index], wanted.plane(index))
     assert load_model(found.model).training["steps"] in (number, number + 1)
-    again = replace(found, key="again")
-    keep(new_entry("again"), again)
-    assert_equal(find_kept("again"), again)

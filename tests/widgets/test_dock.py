@@ -283,7 +283,7 @@ def test_a_viewer_closed_during_training_loses_nothing(viewer, qtbot):
     viewer.close()
     qtbot.waitUntil(lambda: session.teaching.phase == "idle", timeout=60_000)
     kept = find_kept(key)
-    np.testing.assert_array_equal(kept.planes[(0,)], painted[0])
+    np.testing.assert_array_equal(dict(kept.planes())[0,], painted[0])
 
 
 @pytest.mark.parametrize("how", ["cross", "quit", "script"])
@@ -295,4 +295,4 @@ def test_napari_ends_while_it_trains_and_the_last_stroke_is_kept(how):
     assert (ended.returncode, ended.stderr) == (0, "")
     key, last_words = ended.stdout.splitlines()
     assert last_words == "ended"
-    assert set(find_kept(key).planes) == {(0,), (1,)}
+    assert set(find_kept(key).corners) == {(0,), (1,)}

@@ -107,3 +107,13 @@ def test_without_a_window_the_error_names_the_function_to_use(model_file):
 
 def test_the_reader_looks_for_the_name_that_model_files_bear():
     assert reader.FORMAT == modelfile.FORMAT
+
+
+@pytest.mark.parametrize("answer", [False, True])
+def test_a_present_model_is_replaced_only_if_the_user_agrees(viewer, model_file, monkeypatch, answer):
+    drop(viewer, model_file)
+    session = session_of(viewer)
+    network = session.teaching.model.network
+    monkeypatch.setattr(reader, "agrees", lambda *_: answer)
+    drop(viewer, model_file)
+    assert (session.teaching.model.network is not network) == answer

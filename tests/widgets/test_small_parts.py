@@ -10,6 +10,8 @@ from qtpy.QtWidgets import QApplication, QComboBox, QFileDialog, QMessageBox, QP
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import Failure
 from napari_unet.session.state import ImageState, PlaneState, SessionState
+from napari_unet.widgets import message as message_module
+from napari_unet.widgets.asking import MODEL_FILES, RESULT_FILES, path_to_save
 from napari_unet.widgets.correct_part import CorrectPart
 from napari_unet.widgets.images_table import ImagesTable, slices
 from napari_unet.widgets.message import Message, RestoreBanner
@@ -110,6 +112,42 @@ def test_a_model_is_saved_where_the_user_says(make, session, press, monkeypatch)
     chosen_file(monkeypatch, "/data/model", "napari-unet model (*.safetensors)")
     press(part, "save_model")
     session.save_model.assert_called_once_with(Path("/data/model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"),
+    [
+        ("mine", "mine.ome.tif"),
+        ("run v1.2", "run v1.2.ome.tif"),
+        ("mine.tif", "mine.tif"),
+        ("mine.OME.TIF", "mine.OME.TIF"),
+        ("mine.ome.zarr", "mine.ome.zarr"),
+    ],
+)
+def test_a_name_gets_a_suffix_where_it_has_none(make, monkeypatch, typed, written):
+    chosen_file(monkeypatch, f"/data/{typed}", RESULT_FILES.split(";;")[0])
+    assert path_to_save(make(ModelPart), "Save", "", RESULT_FILES) == Path("/data") / written
+
+
+@pytest.mark.parametrize("answer", [YES, NO])
+@pytest.mark.parametrize(("typed", "n_questions"), [("mine", 1), ("mine.safetensors", 0), ("new", 0)])
+def test_a_file_that_the_dialog_did_not_name_is_replaced_only_after_a_question(
+    make, monkeypatch, tmp_path, answer, typed, n_questions
+):
+    (tmp_path / "mine.safetensors").write_text("precious")
+    questions = []
+    monkeypatch.setattr(QMessageBox, "question", lambda *each: questions.append(each) or answer)
+    chosen_file(monkeypatch, str(tmp_path / typed), MODEL_FILES)
+    path = path_to_save(make(ModelPart), "Save", "", MODEL_FILES)
+    assert len(questions) == n_questions
+    assert (path is None) == (n_questions == 1 and answer == NO)
+
+
+def test_a_folder_of_results_is_replaced_only_after_a_question(make, monkeypatch, tmp_path):
+    (tmp_path / "mine.ome.zarr").mkdir()
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: NO)
+    chosen_file(monkeypatch, str(tmp_path / "mine.ome.zarr"), RESULT_FILES.split(";;")[1])
+    assert path_to_save(make(ModelPart), "Save", "", RESULT_FILES) is None
 
 
 def test_a_dialog_that_is_left_saves_nothing(make, session, press, monkeypatch):
@@ -238,7 +276,7 @@ def test_a_remark_has_no_details_and_hides_no_failure(message):
     assert message.findChild(QWidget, "message_words").text() == "A remark"
 
 
-def test_what_was_kept_is_offered(make, session, press):
+def test_what_was_kept_is_offered(make, session, press, monkeypatch):
     banner = make(RestoreBanner)
     banner.show_state(SessionState())
     assert banner.isHidden()
@@ -246,5 +284,7 @@ def test_what_was_kept_is_offered(make, session, press):
     assert not banner.isHidden()
     press(banner, "restore")
     session.restore.assert_called_once_with()
-    press(banner, "discard")
-    session.discard_kept.assert_called_once_with()
+    for answer in (False, True):
+        monkeypatch.setattr(message_module, "agrees", lambda *_, answer=answer: answer)
+        press(banner, "discard")
+        assert session.discard_kept.called == answer

@@ -1,7 +1,7 @@
 """When annotation and model are kept: every few seconds while they change, and once more at the close."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -11,18 +11,17 @@ from time import perf_counter
 from napari_unet.core.targets import Task
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.classes import ClassStyle
-from napari_unet.session.images import Index
 from napari_unet.session.jobs import Failure, Start, run_now
 from napari_unet.session.kept import (
     Kept,
-    Plane,
     Snapshot,
     annotation_path,
-    compact,
     find_kept,
     keep,
+    keep_model,
     model_path,
     new_entry,
+    new_name,
 )
 
 PAUSE_SECONDS = 5.0
@@ -35,38 +34,26 @@ BUSY_SHARE = 0.1
 
 @dataclass(eq=False)
 class _Followed:
-    """One annotation, the entry that keeps it, and copies of its planes."""
+    """One annotation, the entry that keeps it, and what it was like when it was noted last."""
 
     painted: Annotated
     entry: Path
-    changed: set[Index]
     classes: tuple[ClassStyle, ...] = ()
+    shape: tuple[int, ...] = ()
     is_dirty: bool = True
-    copies: Mapping[Index, Plane] = field(default_factory=dict)
 
-    @property
-    def fits(self) -> bool:
-        """Whether the layer still holds an annotation of the image; its data may have been replaced."""
-        return tuple(self.painted.layer.data.shape) == self.painted.choice.annotation_shape
-
-    def snapshot(self) -> Snapshot:
-        """Copy the planes that have changed; the others were copied before."""
-        planes = self.painted.planes
-        self.copies = {
-            index: compact(self.painted.plane(index))
-            if index in self.changed or index not in self.copies
-            else self.copies[index]
-            for index in planes
-        }
-        self.changed, self.is_dirty = set(), False
+    def snapshot(self, session: str) -> Snapshot:
+        """Take what is painted as it is now; its cells are shared, for nobody writes to them."""
+        self.is_dirty = False
         return Snapshot(
             self.painted.key,
             self.painted.choice.name,
             self.painted.task,
             self.classes,
-            self.painted.choice.annotation_shape,
-            self.copies,
+            self.shape,
+            self.painted.cells,
             frozenset(self.painted.complete),
+            session,
         )
 
 
@@ -92,6 +79,7 @@ class Autosave:
 
     def __init__(self, start: Start, failed: Callable[[Failure], object]) -> None:
         self._start, self._tell = start, failed
+        self._session = new_name()
         self._followed: list[_Followed] = []
         self._models: dict[Task, tuple[int, Callable[[Path], object]]] = {}
         self._numbers = count(1)
@@ -102,17 +90,27 @@ class Autosave:
         self._is_busy, self._is_told = False, False
         self._started_at = self._due = float("-inf")
 
-    def note(
-        self, painted: Annotated, classes: tuple[ClassStyle, ...], changed: Iterable[Index] = ()
-    ) -> None:
-        """Remember that something of an annotation has changed: planes, complete ones, or classes."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether something is still to be written."""
+        return bool(self._waiting)
+
+    def note(self, painted: Annotated, classes: tuple[ClassStyle, ...]) -> None:
+        """Remember that something of an annotation has changed: strokes, complete planes, or classes."""
         followed = self._follow(painted)
-        followed.changed.update(changed)
         followed.classes, followed.is_dirty = classes, True
+        followed.shape = painted.choice.annotation_shape  # later the image may be given other data
 
     def note_model(self, task: Task, save: Callable[[Path], object]) -> None:
         """Remember how to write a task's newest model; called in the job, with the path, it replaces."""
         self._models[task] = (next(self._numbers), save)
+
+    def forget_model(self, task: Task) -> None:
+        """Remove what this session has written of a task's model."""
+        self._models.pop(task, None)
+        path = model_path(self._session, task)
+        if path in self._queued:
+            self._queue(_Write(path, next(self._numbers), partial(path.unlink, missing_ok=True)))
 
     def seal(self, painted: Annotated) -> None:
         """Stop following an annotation whose layer has gone: what it held is kept, and can be found again."""
@@ -121,7 +119,7 @@ class Autosave:
             self._followed.remove(followed)
 
     def find(self, key: str, task: Task | None = None) -> Kept | None:
-        """Return the newest annotation of an image that is not being painted on here."""
+        """Return the largest annotation of an image that is not being painted on here."""
         return find_kept(key, task, [each.entry for each in self._followed])
 
     def tick(self, now: float) -> None:
@@ -132,6 +130,11 @@ class Autosave:
         if self._waiting:
             self._is_busy, self._started_at = True, now
             self._start(self._write_all(tuple(self._waiting.values())), _ignore, self._done, self._failed)
+
+    def hurry(self, now: float) -> None:
+        """Start a job as soon as none runs."""
+        self._due = float("-inf")
+        self.tick(now)
 
     def flush(self) -> None:
         """Write all that has changed before returning: for the moment when the viewer closes."""
@@ -148,24 +151,23 @@ class Autosave:
             if each.painted.task == painted.task:
                 self.seal(each.painted)
         entry = next((each.entry for each in same if each in self._followed), new_entry(painted.key))
-        self._followed.append(_Followed(painted, entry, set()))
+        self._followed.append(_Followed(painted, entry))
         return self._followed[-1]
 
     def _queue_changes(self) -> None:
         for followed in self._followed:
             self._queue_annotation(followed)
         for task, (number, save) in self._models.items():
-            for entry in {path.parent for path in self._queued}:
-                if annotation_path(entry, task) in self._queued:
-                    path = model_path(entry, task)
-                    self._queue(_Write(path, number, partial(_save_model, save, path)))
+            if any(path == annotation_path(path.parent, task) for path in self._queued):
+                path = model_path(self._session, task)
+                self._queue(_Write(path, number, partial(keep_model, path, save)))
 
     def _queue_annotation(self, followed: _Followed) -> None:
-        """Copy what is painted, if it has changed; an annotation without any strokes makes no entry."""
+        """Take what is painted, if it has changed; an annotation without any strokes makes no entry."""
         path = annotation_path(followed.entry, followed.painted.task)
         is_worth_it = followed.painted.planes or path in self._queued
-        if followed.is_dirty and is_worth_it and followed.fits:
-            write = partial(keep, followed.entry, followed.snapshot())
+        if followed.is_dirty and is_worth_it:
+            write = partial(keep, followed.entry, followed.snapshot(self._session))
             self._queue(_Write(path, next(self._numbers), write))
 
     def _queue(self, write: _Write) -> None:
@@ -216,11 +218,6 @@ class Autosave:
         self._waiting = {
             path: write for path, write in self._waiting.items() if write.number > self._written.get(path, 0)
         }
-
-
-def _save_model(save: Callable[[Path], object], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)  # it goes where many newer sessions are kept
-    save(path)
 
 
 def _ignore(_: object) -> None:

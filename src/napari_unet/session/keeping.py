@@ -37,6 +37,7 @@ class Keeping:
         self.offer: Kept | None = None
         self._copied: tuple[object, int] = (None, 0)
         self._copied_at = 0.0
+        self._n_forgotten = 0
         self.note = self._autosave.note
 
     def look_for(self, choice: ImageChoice | None) -> None:
@@ -86,10 +87,15 @@ class Keeping:
         trainer = teaching.trainer
         if trainer is None or trainer.model is None or not trainer.can_predict:
             return
-        now = trainer.model.network, trainer.steps
+        now, n_forgotten = (trainer.model.network, trainer.steps), self._n_forgotten
+
+        def take(model: "Model") -> None:
+            if n_forgotten == self._n_forgotten:
+                self._copied = now
+                keep(model)
+
         if now != self._copied:
-            self._copied = now
-            trainer.ask(keep, at_once=at_once)
+            trainer.ask(take, at_once=at_once)
 
     def _keep_model(self, model: "Model") -> None:
         from napari_unet.core.modelfile import save_model  # torch is there, for there is a model
@@ -99,6 +105,7 @@ class Keeping:
     def forget_model(self, task: Task) -> None:
         """Keep the model no more."""
         self._copied = (None, 0)
+        self._n_forgotten += 1  # a copy may be on its way
         self._autosave.forget_model(task)
 
     def accept(self) -> tuple[Kept, ...]:

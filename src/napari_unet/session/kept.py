@@ -9,13 +9,13 @@ import time
 import warnings
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from secrets import token_hex
-from typing import IO, Any, get_args
+from typing import IO, Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,17 @@ from platformdirs import user_data_path
 from napari_unet.core.targets import Task
 from napari_unet.session.classes import ClassStyle
 from napari_unet.session.images import Index
+from napari_unet.session.regions import CELL_SHAPE, Corner, pixels_of
+from napari_unet.session.strokes import Cell
 
 Plane = NDArray[np.integer[Any]]
 
 MOST_ENTRIES = 5
-"""So many sessions are kept of each image; older ones are removed."""
-FORMAT, FORMAT_VERSION = "napari-unet-kept", 1
+"""So many sessions are kept of each image; an older one goes unless it holds more than those after it."""
+MOST_IMAGES = 500
+"""Annotations are kept of so many images, and models of so many sessions; those written longest ago go."""
+MOST_MODELS = 20
+FORMAT, FORMAT_VERSION = "napari-unet-kept", 2
 _HEADER = "header.json"
 _NPY_BYTES = 4096  # no header of an array is longer
 _COMPRESSION = 1  # strokes are mostly zeros: the fastest is small enough
@@ -41,30 +46,82 @@ _DAMAGE = (
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Copies of what is painted on one image: its annotated planes (Y, X), and which are complete."""
+    """What is painted on one image: its cells, by plane and by place on it, and which planes are complete."""
 
     key: str
     image_name: str
     task: Task
     classes: tuple[ClassStyle, ...]
     shape: tuple[int, ...]
-    planes: Mapping[Index, Plane]
+    cells: Mapping[Index, Mapping[Corner, Cell]]
     complete: frozenset[Index]
+    session: str  # whose models are meant
 
 
 @dataclass(frozen=True, eq=False)
-class Kept(Snapshot):
-    """A snapshot that was found: its file, when it was saved (seconds since 1970), the model beside it."""
+class Kept:
+    """An annotation that was found: all but its pixels, when it was saved (seconds since 1970), its model."""
 
+    key: str
+    image_name: str
+    task: Task
+    classes: tuple[ClassStyle, ...]
+    shape: tuple[int, ...]
+    corners: Mapping[Index, tuple[Corner, ...]]
+    complete: frozenset[Index]
     path: Path
     saved_at: float
     model: Path | None
 
+    @classmethod
+    def of(cls, archive: zipfile.ZipFile, path: Path) -> Self:
+        """Read a header; zipfile compares the checksum of everything that is read."""
+        header = json.loads(archive.read(_HEADER))
+        if (header["format"], header["format_version"]) != (FORMAT, FORMAT_VERSION):
+            raise ValueError(
+                f"its format is {header['format']} {header['format_version']}, not one known here"
+            )
+        if header["task"] not in get_args(Task):
+            raise ValueError(f"its task is {header['task']!r}, not one known here")
+        shape = tuple(map(int, header["shape"]))
+        indices = _indices([plane["index"] for plane in header["planes"]], shape)
+        corners = [_corners(plane["cells"], shape[-2:]) for plane in header["planes"]]
+        model = model_path(Path(header["session"]).name, header["task"])
+        return cls(
+            key=str(header["key"]),
+            image_name=str(header["image_name"]),
+            task=header["task"],
+            classes=tuple(ClassStyle(**each) for each in header["classes"]),
+            shape=shape,
+            corners=dict(zip(indices, corners, strict=True)),
+            complete=frozenset(_indices(header["complete"], shape)),
+            path=path,
+            saved_at=float(header["saved_at"]),
+            model=model if model.is_file() else None,
+        )
+
+    @property
+    def n_slices(self) -> int:
+        """How many planes are annotated or complete."""
+        return len(self.corners.keys() | self.complete)
+
+    def planes(self) -> Iterator[tuple[Index, Plane]]:
+        """Read one plane (Y, X) after the other; a damaged one is left aside with a warning."""
+        with zipfile.ZipFile(self.path) as archive:
+            now = Kept.of(archive, self.path)  # another napari may have gone on writing
+            for number, (index, corners) in enumerate(now.corners.items()):
+                try:
+                    yield index, _read_plane(archive, number, now.shape[-2:], corners)
+                except _DAMAGE as error:
+                    warnings.warn(
+                        f"slice {index} of {self.path} cannot be read and is left aside: {error}",
+                        stacklevel=2,
+                    )
+
     @property
     def offer(self) -> str:
         """Ask whether to restore it."""
-        n_slices = len(self.planes.keys() | self.complete)
-        slices = "1 annotated slice" if n_slices == 1 else f"{n_slices} annotated slices"
+        slices = "1 annotated slice" if self.n_slices == 1 else f"{self.n_slices} annotated slices"
         what = f"{slices} of {self.image_name}" + (" and a model" if self.model else "")
         return (
             f"{what} were kept on {time.strftime('%d %b at %H:%M', time.localtime(self.saved_at))}: restore?"
@@ -76,11 +133,16 @@ def data_home() -> Path:
     return Path(os.environ.get("NAPARI_UNET_HOME") or user_data_path("napari-unet", appauthor=False))
 
 
+def new_name() -> str:
+    """Name a session, or an entry: two viewers may start within a second, even in one process."""
+    now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    # computers that share a folder may have equal process ids
+    return f"{now}-{os.getpid()}-{token_hex(3)}"
+
+
 def new_entry(key: str) -> Path:
     """Name a folder, not made yet, that only this session writes to."""
-    now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    # two viewers may start within a second, and computers that share a folder may have equal process ids
-    return _image_folder(key) / f"{now}-{os.getpid()}-{token_hex(3)}"
+    return _image_folder(key) / new_name()
 
 
 def annotation_path(entry: Path, task: Task) -> Path:
@@ -88,56 +150,77 @@ def annotation_path(entry: Path, task: Task) -> Path:
     return entry / f"annotation-{task}.npz"
 
 
-def model_path(entry: Path, task: Task) -> Path:
-    """Return the file of the model that is trained for this task."""
-    return entry / f"model-{task}.safetensors"
+def model_path(session: str, task: Task) -> Path:
+    """Return the file of the model that a session trains for this task, whichever its images."""
+    return data_home() / "models" / session / f"model-{task}.safetensors"
 
 
 def keep(entry: Path, snapshot: Snapshot) -> None:
     """Write a snapshot into an entry's folder; an OSError says in one sentence what the disk refuses."""
-    with _replacing(annotation_path(entry, snapshot.task)) as file:
+    path = annotation_path(entry, snapshot.task)
+    is_new = not path.exists()
+    with _replacing(path) as file:
         _write(file, snapshot)
-    for old in _newest_first(each for each in entry.parent.iterdir() if each.is_dir())[MOST_ENTRIES:]:
-        if old != entry:
-            shutil.rmtree(old, ignore_errors=True)
+    if is_new:
+        _thin(entry)
+        _remove_oldest(entry.parent.parent, MOST_IMAGES)
+
+
+def keep_model(path: Path, save: Callable[[Path], object]) -> None:
+    """Have the model of a session written."""
+    is_new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save(path)
+    if is_new:
+        _remove_oldest(path.parent.parent, MOST_MODELS)
 
 
 def find_kept(key: str, task: Task | None = None, but: Collection[Path] = ()) -> Kept | None:
-    """Return the newest snapshot of an image that holds strokes; entries named in `but` are passed over.
+    """Return what holds the most annotated slices of an image, the newest among equals, None if nothing.
 
-    Damaged files are left aside with a warning, which napari shows.
+    Entries named in `but` are passed over. Damaged files are left aside with a warning, which napari shows.
+    Only headers are read.
     """
     paths = _image_folder(key).glob(f"*/annotation-{task or '*'}.npz")
-    for path in _newest_first(path for path in paths if path.parent not in but):
-        try:
-            kept = _read(path)
-        except _DAMAGE as error:
-            warnings.warn(f"{path} cannot be read and is left aside: {error}", stacklevel=2)
-            continue
-        if kept.key == key and (kept.planes or kept.complete):
-            return kept
-    return None
+    headers = [_header(path) for path in _newest_first(path for path in paths if path.parent not in but)]
+    found = [kept for kept in headers if kept is not None and kept.key == key and kept.n_slices]
+    return max(found, key=lambda kept: kept.n_slices, default=None)
 
 
 def discard(kept: Kept) -> None:
-    """Remove a snapshot with its model, and its entry when nothing else was painted there."""
+    """Remove an annotation, and its entry when nothing else was painted there."""
     kept.path.unlink(missing_ok=True)
-    model_path(kept.path.parent, kept.task).unlink(missing_ok=True)
     if not any(kept.path.parent.glob("annotation-*.npz")):
         shutil.rmtree(kept.path.parent, ignore_errors=True)
 
 
-def compact(plane: Plane) -> Plane:
-    """Copy a plane in the smallest type that holds its values."""
-    low, high = int(plane.min()), int(plane.max())
-    for dtype in (np.uint8, np.uint16):
-        if low >= 0 and high <= np.iinfo(dtype).max:
-            return plane.astype(dtype)
-    return np.array(plane)
+def compact(values: Plane) -> Plane:
+    """Return values in the smallest type that holds them."""
+    low, high = int(values.min()), int(values.max())
+    fitting = (each for each in (np.uint8, np.uint16) if low >= 0 and high <= np.iinfo(each).max)
+    return values.astype(next(fitting, values.dtype), copy=False)
 
 
 def _image_folder(key: str) -> Path:
     return data_home() / "kept" / hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()[:32]
+
+
+def _thin(entry: Path) -> None:
+    """Remove older entries of the same image, but none that holds more than those after it."""
+    most: dict[str, int] = {}
+    for number, each in enumerate(_newest_first(entry.parent.iterdir())):
+        headers = {path.name: _header(path) for path in each.glob("annotation-*.npz")}
+        held = {name: kept.n_slices for name, kept in headers.items() if kept is not None}
+        holds_more = any(n_slices > most.get(name, 0) for name, n_slices in held.items())
+        if number >= MOST_ENTRIES and not holds_more and each != entry:
+            shutil.rmtree(each, ignore_errors=True)
+        most |= {name: max(n_slices, most.get(name, 0)) for name, n_slices in held.items()}
+
+
+def _remove_oldest(folder: Path, most: int) -> None:
+    """Remove all but the folders in which something was written last."""
+    for each in _newest_first(folder.iterdir())[most:]:
+        shutil.rmtree(each, ignore_errors=True)
 
 
 def _newest_first(paths: Iterable[Path]) -> list[Path]:
@@ -145,53 +228,37 @@ def _newest_first(paths: Iterable[Path]) -> list[Path]:
 
 
 def _modified(path: Path) -> int:
-    """Return when a file was written, or the newest annotation of an entry; 0 where it has gone."""
-    with suppress(OSError):
-        files = path.glob("annotation-*.npz") if path.is_dir() else [path]
+    """Return when a file, or the newest one in a folder, was written; now, if it is just being replaced."""
+    try:
+        files = path.rglob("*.*") if path.is_dir() else [path]  # folders have no dot in their names
         return max((file.stat().st_mtime_ns for file in files), default=0)
-    return 0
+    except OSError:
+        return time.time_ns()
 
 
 def _write(file: IO[bytes], snapshot: Snapshot) -> None:
     header = {
         **{"format": FORMAT, "format_version": FORMAT_VERSION, "saved_at": time.time()},
         **{"key": snapshot.key, "image_name": snapshot.image_name, "task": snapshot.task},
-        **{"shape": snapshot.shape, "indices": list(snapshot.planes), "complete": sorted(snapshot.complete)},
-        "classes": [asdict(each) for each in snapshot.classes],
+        **{"session": snapshot.session, "classes": [asdict(each) for each in snapshot.classes]},
+        **{"shape": snapshot.shape, "complete": sorted(snapshot.complete)},
+        "planes": [{"index": index, "cells": list(cells)} for index, cells in snapshot.cells.items()],
     }
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION) as archive:
         archive.writestr(_HEADER, json.dumps(header))
-        for number, plane in enumerate(snapshot.planes.values()):
+        for number, cells in enumerate(snapshot.cells.values()):
+            values = compact(np.concatenate([cell.ravel() for cell in cells.values()]))
             with archive.open(f"{number}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, plane, allow_pickle=False)
+                np.lib.format.write_array(member, values, allow_pickle=False)
 
 
-def _read(path: Path) -> Kept:
-    """Read a snapshot; zipfile compares the checksum of everything that is read."""
-    with zipfile.ZipFile(path) as archive:
-        header = json.loads(archive.read(_HEADER))
-        if (header["format"], header["format_version"]) != (FORMAT, FORMAT_VERSION):
-            raise ValueError(
-                f"its format is {header['format']} {header['format_version']}, not one known here"
-            )
-        if header["task"] not in get_args(Task):
-            raise ValueError(f"its task is {header['task']!r}, not one known here")
-        shape = tuple(map(int, header["shape"]))
-        indices = _indices(header["indices"], shape)
-        planes = {index: _read_plane(archive, n, shape[-2:]) for n, index in enumerate(indices)}
-    model = model_path(path.parent, header["task"])
-    return Kept(
-        key=str(header["key"]),
-        image_name=str(header["image_name"]),
-        task=header["task"],
-        classes=tuple(ClassStyle(**each) for each in header["classes"]),
-        shape=shape,
-        planes=planes,
-        complete=frozenset(_indices(header["complete"], shape)),
-        path=path,
-        saved_at=float(header["saved_at"]),
-        model=model if model.is_file() else None,
-    )
+def _header(path: Path) -> Kept | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return Kept.of(archive, path)
+    except _DAMAGE as error:
+        warnings.warn(f"{path} cannot be read and is left aside: {error}", stacklevel=3)
+        return None
 
 
 def _indices(values: Iterable[Iterable[int]], shape: tuple[int, ...]) -> list[Index]:
@@ -202,15 +269,30 @@ def _indices(values: Iterable[Iterable[int]], shape: tuple[int, ...]) -> list[In
     return indices
 
 
-def _read_plane(archive: zipfile.ZipFile, number: int, shape: tuple[int, ...]) -> Plane:
+def _corners(values: Iterable[Iterable[int]], shape: tuple[int, ...]) -> tuple[Corner, ...]:
+    corners = tuple(tuple(map(int, value)) for value in values)
+    for corner in corners:
+        starts = [at * cell for at, cell in zip(corner, CELL_SHAPE[-2:], strict=True)]
+        if not all(0 <= start < size for start, size in zip(starts, shape, strict=True)):
+            raise ValueError(f"its cell {corner} lies outside of the plane {shape}")
+    return corners
+
+
+def _read_plane(
+    archive: zipfile.ZipFile, number: int, shape: tuple[int, ...], corners: tuple[Corner, ...]
+) -> Plane:
+    parts = [[range(size)[part] for part, size in zip(pixels_of(c), shape, strict=True)] for c in corners]
+    n_pixels = sum(len(rows) * len(columns) for rows, columns in parts)
     member = archive.getinfo(f"{number}.npy")
-    if member.file_size > np.prod(shape, dtype=float) * np.dtype(np.int64).itemsize + _NPY_BYTES:
-        raise ValueError(f"its plane {number} is larger than the shape {shape}")
-    plane: Plane = np.lib.format.read_array(BytesIO(archive.read(member)), allow_pickle=False)
-    if plane.shape != shape or plane.dtype.kind not in "iu":
-        raise ValueError(
-            f"its plane {number} is {plane.dtype} of shape {plane.shape}, not integers of {shape}"
-        )
+    if member.file_size > n_pixels * np.dtype(np.int64).itemsize + _NPY_BYTES:
+        raise ValueError(f"it is larger than the {len(corners)} cells that it should be")
+    values: Plane = np.lib.format.read_array(BytesIO(archive.read(member)), allow_pickle=False)
+    if values.shape != (n_pixels,) or values.dtype.kind not in "iu":
+        raise ValueError(f"it is {values.dtype} of shape {values.shape}, not {n_pixels} integers")
+    plane = np.zeros(shape, values.dtype)
+    for corner, (rows, columns) in zip(corners, parts, strict=True):
+        cell, values = np.split(values, [len(rows) * len(columns)])
+        plane[pixels_of(corner)] = cell.reshape(len(rows), len(columns))
     return plane
 
 

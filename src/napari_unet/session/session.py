@@ -13,7 +13,7 @@ from psygnal import Signal
 
 from napari_unet.core.results import Kind
 from napari_unet.core.targets import Task
-from napari_unet.session.classes import Classes, checked, class_styles
+from napari_unet.session.classes import Classes, checked
 from napari_unet.session.correcting import Correcting
 from napari_unet.session.desk import Desk
 from napari_unet.session.files import load, save, write_annotation
@@ -67,7 +67,7 @@ class Session:
         self.segmenting.threads = threads
         self.segmenting.said.connect(self._say)
         self.segmenting.changed.connect(self._share_the_computer)
-        self.keeping = Keeping(start, self._fail)
+        self.keeping = Keeping(self._jobs)
         self.device = ""
         self._synced_at = 0.0
         self._shown = SessionState()
@@ -94,12 +94,8 @@ class Session:
     def _look_around(self) -> None:
         """Let go of layers that have been deleted or do not fit any more, and find an image."""
         gone = self.desk.drop_gone()
-        for image in gone:
-            self.keeping.seal(image)
-            what = "was deleted" if image.fits else "no longer fits its image"
-            self._say(f"the annotation of {image.choice.name} {what}: what it held is kept")
         if gone:
-            self.keeping.look_again()
+            self.keeping.let_go(gone, self.desk.classes)
             self.teaching.learn()
         self.desk.find_image()
         self.keeping.look_for(self.desk.choice)
@@ -108,10 +104,11 @@ class Session:
         """Take over what has just been painted: it is learnt, and it is kept."""
         self._synced_at = monotonic()
         changed = self.desk.changed_planes()
-        for image, planes in changed.items():
-            self.keeping.note(image, self.desk.classes, planes)
+        for image in changed:
+            self.keeping.note(image, self.desk.classes)
         if changed:
             self.teaching.learn()
+            self.desk.refuse_surplus()
 
     def load_torch(self) -> None:
         """Import torch in the background, so that Train finds it loaded."""
@@ -144,8 +141,7 @@ class Session:
     def set_classes(self, classes: Classes) -> None:
         """Take over names, colours, the background, added and removed classes."""
         with self._verb():
-            self.desk.set_classes(checked(classes))
-            self.teaching.relabel()
+            self.teaching.set_classes(checked(classes))
             for image in self.desk.images:
                 self.keeping.note(image, self.desk.classes)
             self.teaching.learn()
@@ -168,7 +164,7 @@ class Session:
         with self._verb():
             plane, image = self.desk.shown_plane(), self.desk.at_hand()
             image.mark_complete(plane, plane not in image.complete)
-            self.keeping.note(image, self.desk.classes, {plane})
+            self.keeping.note(image, self.desk.classes)
             self.teaching.learn()
 
     def show_weight_map(self, on: bool) -> None:
@@ -201,6 +197,7 @@ class Session:
         """Forget what has been learnt; what is painted stays."""
         with self._verb():
             self.teaching.forget()
+            self.keeping.forget_model(self.desk.task)
 
     def take_prediction(self) -> None:
         """Paint what is predicted on what is unlabelled, in the drawn box or on the whole plane."""
@@ -264,8 +261,8 @@ class Session:
         with self._verb():
             self.teaching.check_idle()
             self.desk.set_task(model.task)
-            if model.task == "classes" and not self.desk.painted:
-                self.desk.set_classes(class_styles(model.classes, self.desk.classes))
+            if model.task == "classes":
+                self.desk.follow_model(model.classes)
             self.teaching.use(model)
             self._say(f"{name} is loaded{differences(model.classes, self.desk.labels)}")
 
@@ -284,16 +281,18 @@ class Session:
             self.teaching.check_idle()
             found = self.keeping.accept()
             for kept in found:
-                image = put_back(kept, self.desk)
-                self.keeping.note(image, self.desk.classes, kept.planes)
-                self.teaching.relabel()
-                self.follow_painting()
+                self.keeping.note(put_back(kept, self.desk), self.desk.classes)
+            self.teaching.look_anew()
             for path in [kept.model for kept in found if kept.model is not None]:
-                self._jobs.run(load(path, self.settings.device), self._go_on_with)
+                self._jobs.run(load(path, self.settings.device), partial(self._go_on_with, path))
+            self.follow_painting()
 
-    def _go_on_with(self, model: "Model") -> None:
+    def _go_on_with(self, path: Path, model: "Model") -> None:
         with self._verb():
-            self.teaching.use(model)
+            if self.teaching.model_of(model.task) is None:
+                self.teaching.use(model)
+            else:
+                self._say(f"the present model stays; the one that was kept can be loaded from {path}")
 
     def discard_kept(self) -> None:
         """Remove what was kept of this image."""

@@ -6,12 +6,14 @@ from qtpy.QtWidgets import QApplication, QFrame, QWidget
 
 from napari_unet.session.jobs import Failure
 from napari_unet.session.state import SessionState
+from napari_unet.widgets.asking import agrees
 from napari_unet.widgets.button import Button
 from napari_unet.widgets.layouts import column, row, sentence
 
 if TYPE_CHECKING:
     from napari_unet.session.session import Session
 
+DISCARD = "The annotation that was kept is deleted for good, and there is no undo. Discard it?"
 RED, BLUE, AMBER = "#d9534f", "#4a90d9", "#e0a030"
 
 
@@ -55,9 +57,10 @@ class RestoreBanner(QFrame):
     def __init__(self, session: "Session") -> None:
         super().__init__()
         self.setObjectName("restore_banner")
+        self._session = session
         self._words = sentence("kept_words")
         restore = Button("Restore", "restore", "Bring back annotation and model.", session.restore)
-        discard = Button("Discard", "discard", "Delete what was kept, for good.", session.discard_kept)
+        discard = Button("Discard", "discard", "Delete what was kept, for good.", self._on_discard)
         _mark(self, AMBER)
         column(self, self._words, row(restore, discard, stretch=(1, 1))).setContentsMargins(8, 4, 4, 4)
         self.hide()
@@ -66,6 +69,10 @@ class RestoreBanner(QFrame):
         """Follow the session."""
         self._words.setText(state.kept)
         self.setVisible(bool(state.kept))
+
+    def _on_discard(self) -> None:
+        if agrees(self, "Discard", DISCARD):
+            self._session.discard_kept()
 
 
 def _mark(frame: QWidget, colour: str) -> None:

@@ -7,7 +7,9 @@ from napari import current_viewer
 from napari.utils.notifications import show_error
 from safetensors import SafetensorError, safe_open
 
+from napari_unet.widgets.asking import agrees
 from napari_unet.widgets.commands import open_dock
+from napari_unet.widgets.model_part import REPLACE
 
 FORMAT = "napari-unet-model"  # as in core.modelfile, which would import torch
 
@@ -28,8 +30,10 @@ def read_model(path: Paths) -> list[tuple[None]]:
         raise ValueError(f"{path} is a model, not an image: load_model opens it without a napari window")
     if why_not := refusal(path):
         show_error(why_not)  # an error raised here would become napari's, about readers
-    else:
-        open_dock(viewer).session.load_model(Path(str(path)))
+        return NO_LAYER
+    dock = open_dock(viewer)
+    if not dock.session.state.has_model or agrees(dock, "Load a model", REPLACE):
+        dock.session.load_model(Path(str(path)))
     return NO_LAYER
 
 
