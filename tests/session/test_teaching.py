@@ -1,5 +1,7 @@
 """Painting while training: what is wanted, and what becomes of a training whose ground changes."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -384,6 +386,25 @@ def test_a_channel_that_is_deleted_while_training_leaves_the_others(viewer, blob
     assert session.teaching.model.network.config.in_channels == 2
     assert session.state.phase == "training" and not session.failures
     assert not any("deleted" in said for said in session.sentences)
+
+
+def test_nothing_of_a_deleted_image_stays_in_memory(viewer, blobs, new_session):
+    viewer.add_image(blobs(64, 64), name="a")
+    session = new_session(viewer)
+    session.paint_both()
+    session.train_for(2)
+    session.segment_slice()
+    pixels = weakref.ref(viewer.layers["a"].data)
+    for name in ("a", "a annotation"):
+        del viewer.layers[name]
+    viewer.add_image(blobs(64, 64, seed=2), name="b")
+    session.tick()
+    session.paint_both()
+    session.train_for(2)
+    session.changes.clear()
+    gc.collect()
+    assert pixels() is None and not session.failures
+    assert {"a prediction", "a segmentation"} < {layer.name for layer in viewer.layers}
 
 
 def test_a_deleted_annotation_is_offered_again(training, by_hand):

@@ -152,13 +152,14 @@ def test_a_training_is_held_while_segmenting_and_goes_on_afterwards(training, by
     training.segment_stack()
     by_hand.until(lambda: training.state.segmenting)
     assert training.wanted.pause and training.state.phase == "training"
+    assert training.state.verdict == "waits for the segmentation"
     train = by_hand.running[0]
     train.step()
     steps = training.trainer.steps
     train.step()
     assert training.trainer.steps == steps
     by_hand.until(lambda: not training.state.segmenting)
-    assert not training.wanted.pause
+    assert not training.wanted.pause and training.state.verdict.startswith("improving")
     by_hand.until(lambda: training.trainer.steps > steps)
     assert training.viewer.layers["blobs segmentation"].data.shape == (64, 64)
     assert not training.failures

@@ -3,18 +3,28 @@
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
+from typing import Literal
+from weakref import WeakKeyDictionary
 
 from napari_unet.core.examples import Dataset, image_intensity
 from napari_unet.core.io import Image
 from napari_unet.core.normalise import Intensity, choose_method
 from napari_unet.core.targets import ClassLabel
-from napari_unet.session.annotated import Annotated
+from napari_unet.session.annotated import Annotated, Pixels, Unread
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice, open_layers
 from napari_unet.session.jobs import Failure, Jobs, failure
 
 _Pixels = tuple[object, ...]
 """The arrays of an image's layers."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Spatial axes of a network, and how it wants its intensities; None: as suits the images."""
+
+    ndim: Literal[2, 3]
+    method: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +39,8 @@ class Intensities:
 
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
-        self._found: dict[ImageChoice, tuple[_Pixels, Intensity]] = {}
+        # weak: of an image that has been deleted nothing stays in memory
+        self._found: WeakKeyDictionary[ImageChoice, tuple[_Pixels, Intensity]] = WeakKeyDictionary()
         self._waiting: list[_Waiting] = []
         self._is_busy = False
 
@@ -90,6 +101,78 @@ class Intensities:
                 each.then()
 
 
+class Reading:
+    """All that is painted, measured and read in the background, before examples are made of it."""
+
+    def __init__(self, jobs: Jobs, desk: Desk, intensities: Intensities, scale: Callable[[], Scale]) -> None:
+        self._jobs, self._desk, self._intensities, self._scale = jobs, desk, intensities, scale
+        self._waiting: list[tuple[Callable[[], object], Callable[[], object]]] = []
+
+    def when_ready(self, then: Callable[[], object], otherwise: Callable[[], object] = lambda: None) -> None:
+        """Call back once all that is painted by then is measured and read; or when that has failed."""
+
+        def check() -> None:
+            if not all(image.choice in self._intensities for image in self._desk.painted):
+                self.when_ready(then, otherwise)  # another image has been painted on meanwhile
+                return
+            try:
+                wanted = unread(self._desk, self._intensities, self._scale())
+            except Exception:
+                otherwise()
+                raise
+            if wanted:
+                self._read(wanted, check, otherwise)
+            else:
+                then()
+
+        choices = [image.choice for image in self._desk.painted]
+        self._intensities.when_known(choices, check, otherwise)
+
+    def _read(
+        self,
+        wanted: Sequence[tuple[Annotated, Unread]],
+        look_again: Callable[[], object],
+        otherwise: Callable[[], object],
+    ) -> None:
+        """Read, one job at a time: where one runs, look again when it has ended."""
+        self._waiting.append((look_again, otherwise))
+        if len(self._waiting) == 1:
+            self._jobs.run(read(wanted), self._keep, failed=self._give_up)
+
+    def _keep(self, found: Sequence[tuple[Annotated, Pixels]]) -> None:
+        for image, pixels in found:
+            image.keep(pixels)
+        waiting, self._waiting = self._waiting, []
+        self._look_again(waiting)
+
+    def _give_up(self, why: Failure) -> None:
+        (_, otherwise), *others = self._waiting
+        self._waiting = []
+        otherwise()
+        self._jobs.listener.failed(why)
+        self._look_again(others)
+
+    def _look_again(self, waiting: Sequence[tuple[Callable[[], object], Callable[[], object]]]) -> None:
+        for look_again, _ in waiting:
+            with self._jobs.telling():
+                look_again()
+
+
+def unread(desk: Desk, intensities: Intensities, scale: Scale) -> list[tuple[Annotated, Unread]]:
+    """Return what is painted and not read yet."""
+    pairs = _with_intensities(desk.painted, intensities, scale)
+    return [(image, each) for image, how in pairs for each in image.unread(scale.ndim, how)]
+
+
+def read(wanted: Sequence[tuple[Annotated, Unread]]) -> Generator[None, None, list[tuple[Annotated, Pixels]]]:
+    """Read regions of images, and bring them to common intensities."""
+    found = []
+    for image, each in wanted:
+        yield
+        found.append((image, each.read()))
+    return found
+
+
 def _pixels(choice: ImageChoice) -> _Pixels:
     return tuple(layer.data for layer in choice.layers)
 
@@ -113,23 +196,28 @@ def load_torch(device: str) -> Generator[None, None, str]:
     return words
 
 
-def gather(
-    desk: Desk, intensities: Intensities, ndim: int, method: str | None, labels: tuple[ClassLabel, ...]
-) -> Dataset:
-    """Read what is annotated in all images; ValueError where they do not go together."""
+def gather(desk: Desk, intensities: Intensities, scale: Scale, labels: tuple[ClassLabel, ...]) -> Dataset:
+    """Return what is annotated in all images, as it was read; ValueError where they do not go together."""
     images = desk.painted
     if not images:
         raise ValueError("nothing is annotated any more: press Annotate and paint first")
-    _check(images, ndim)
-    method = method or choose_method([intensities[each.choice] for each in images])
-    examples = tuple(
-        example
-        for each in images
-        for example in each.examples(ndim, replace(intensities[each.choice], method=method))  # type: ignore[arg-type]
-    )
-    first = images[0].image
+    pairs = _with_intensities(images, intensities, scale)
+    examples = tuple(example for image, how in pairs for example in image.examples(scale.ndim, how))
+    first, ndim, method = images[0].image, scale.ndim, pairs[0][1].method
     axes, spacing = "ZYX"[-ndim:], first.spacing[-ndim:]
     return Dataset(examples, desk.task, labels, axes, spacing, first.unit, first.channels, method, notes=())
+
+
+def _with_intensities(
+    images: Sequence[Annotated], intensities: Intensities, scale: Scale
+) -> list[tuple[Annotated, Intensity]]:
+    """Pair images with their intensities, to be used alike; ValueError where they do not go together."""
+    if not images:
+        return []
+    _check(images, scale.ndim)
+    measured = [intensities[each.choice] for each in images]
+    method = scale.method or choose_method(measured)
+    return [(image, replace(each, method=method)) for image, each in zip(images, measured, strict=True)]
 
 
 def _check(images: Sequence[Annotated], ndim: int) -> None:

@@ -1,6 +1,7 @@
 """The prediction over what the user looks at: what to predict next, and the overlay that shows it."""
 
 from time import monotonic
+from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -11,7 +12,7 @@ from napari_unet.core.normalise import Intensity
 from napari_unet.session.desk import is_same
 from napari_unet.session.images import ImageChoice, Index, open_layers
 from napari_unet.session.overlays import Overlay
-from napari_unet.session.views import PIECE, Piece, Place, pieces, read_piece, visible_place
+from napari_unet.session.views import PIECE, Piece, Place, Sought, pieces, visible_place
 
 
 class Previews:
@@ -24,6 +25,13 @@ class Previews:
         self._turn = 0
         self._began = self._due = 0.0
         self._overlays: dict[Overlay, ImageChoice] = {}
+
+    def drop_gone(self) -> None:
+        """Forget overlays that have been deleted, and those of images that have."""
+        layers = self._viewer.layers
+        self._overlays = {
+            each: of for each, of in self._overlays.items() if each.is_shown and of.layers[0] in layers
+        }
 
     @property
     def choice(self) -> ImageChoice | None:
@@ -57,8 +65,8 @@ class Previews:
         self._places = pieces(seen[1], PIECE[ndim])
         return True
 
-    def piece(self, intensity: Intensity) -> Piece | None:
-        """Read what is to be predicted next, None where nothing is looked at."""
+    def next_piece(self, intensity: Intensity) -> Sought | None:
+        """Return what is to be read and predicted next, None where nothing is looked at."""
         self._due = 0.0
         if self._seen is None:
             return None
@@ -66,28 +74,29 @@ class Previews:
             self._began = monotonic()
         choice, _, ndim, _ = self._seen
         place = self._places[self._turn % len(self._places)]
-        return read_piece(choice, open_layers(choice), place, ndim, intensity)
+        return Sought(choice, open_layers(choice), place, ndim, intensity)
 
-    def show(self, piece: Piece, labels: NDArray[np.uint8], colormap: DirectLabelColormap) -> None:
+    def show(self, piece: Piece, labels: NDArray[Any], colormap: DirectLabelColormap) -> None:
         """Write a prediction into the overlay of the image that is looked at."""
         if self._seen is None:
             return
-        self._overlay(self._seen[0], colormap).write(piece.place.region, labels)
+        self._overlay(self._seen[0], colormap, labels.dtype).write(piece.place.region, labels)
         self._turn += 1
         if not self.has_more:
             now = monotonic()
             # many pieces take their time: leave as much to the training
             self._due = now + (self._pause if self.is_single else max(self._pause, now - self._began))
 
-    def _overlay(self, choice: ImageChoice, colormap: DirectLabelColormap) -> Overlay:
+    def _overlay(self, choice: ImageChoice, colormap: DirectLabelColormap, dtype: np.dtype[Any]) -> Overlay:
         """Return the overlay of an image, a new one where there is none or the user has deleted it."""
         for overlay, of in self._overlays.items():
             if is_same(of, choice) and overlay.is_shown:
-                if overlay.layer.data.shape == choice.annotation_shape:
+                data = overlay.layer.data
+                if data.shape == choice.annotation_shape and data.dtype == dtype:
                     return overlay
-                self._viewer.layers.remove(overlay.layer)  # the image has been replaced by another
-        self._overlays = {each: of for each, of in self._overlays.items() if each.is_shown}
-        overlay = Overlay(self._viewer, choice, f"{choice.name} prediction", np.uint8, colormap)
+                self._viewer.layers.remove(overlay.layer)  # the image, or what is written, is another now
+        self.drop_gone()
+        overlay = Overlay(self._viewer, choice, f"{choice.name} prediction", dtype, colormap)
         self._overlays[overlay] = choice
         return overlay
 

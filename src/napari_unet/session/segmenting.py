@@ -186,7 +186,7 @@ class Segmenting:
     def _result(self, order: Order, image: Image) -> Result:
         """Return where results of this image and kind go: a layer of before, or a new one."""
         layout = _layout(order, image)
-        self._results = [each for each in self._results if each.overlay.is_shown]
+        self.drop_gone()
         found = next((each for each in self._results if each.suits(order.choice, layout)), None)
         if found is None:
             overlay = self._new_overlay(order, layout)
@@ -196,6 +196,13 @@ class Segmenting:
             found.overlay.layer.colormap = order.colormap
         found.layout = layout
         return found
+
+    def drop_gone(self) -> None:
+        """Forget results whose layers, or whose images, have been deleted."""
+        layers = self._viewer.layers
+        self._results = [
+            each for each in self._results if each.overlay.is_shown and each.choice.layers[0] in layers
+        ]
 
     def _new_overlay(self, order: Order, layout: ResultLayout) -> Overlay:
         name = order.choice.name

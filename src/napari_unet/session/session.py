@@ -97,6 +97,8 @@ class Session:
         if gone:
             self.keeping.let_go(gone, self.desk.classes)
             self.teaching.learn()
+        self.teaching.previews.drop_gone()
+        self.segmenting.drop_gone()
         self.desk.find_image()
         self.keeping.look_for(self.desk.choice)
 

@@ -64,6 +64,7 @@ def _verdict(desk: "Desk", teaching: Teaching) -> str:
         teaching.phase,
         message=trainer.message,
         is_ending=trainer.is_ending,
+        is_held=trainer.is_held,
         n_steps=trainer.steps,
         is_loaded=trainer.is_loaded,
     )

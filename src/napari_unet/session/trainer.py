@@ -43,7 +43,7 @@ class Trainer:
         self._learner: Learner | None = None
         self._steps_before = 0
         self._directions = Directions(Wanted())
-        self._is_held = False
+        self.is_held = False
         self._asking: list[Callable[[Model], object]] = []
         self._is_predicting = False
         self._n_lent = 0
@@ -81,7 +81,7 @@ class Trainer:
         self.relabel(dataset.classes, dataset.classes)  # what is the same class is written as the desk says
         look = _look(piece)
         view = None if look is None else look.view
-        self._directions = Directions(Wanted(dataset.examples, view, pause=self._is_held), look)
+        self._directions = Directions(Wanted(dataset.examples, view, pause=self.is_held), look)
         self._steps_before, self.phase, self.terms = self.steps, "training", replace(dataset, examples=())
         self._waiting = lambda: self._train(dataset, settings)
         self._go_ahead()
@@ -191,11 +191,11 @@ class Trainer:
         """Go on."""
         if self.phase == "paused":
             self.phase = "training"
-            self._tell(pause=self._is_held)
+            self._tell(pause=self.is_held)
 
     def hold(self, on: bool) -> None:
         """Leave the computer to a segmentation; what the user has paused stays so afterwards."""
-        self._is_held = on
+        self.is_held = on
         self._tell(pause=on or self.phase == "paused")
 
     def stop(self) -> None:

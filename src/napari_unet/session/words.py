@@ -39,6 +39,7 @@ def verdict(
     *,
     message: str = "",
     is_ending: bool = False,
+    is_held: bool = False,
     n_steps: int = 0,
     is_loaded: bool = False,
 ) -> str:
@@ -46,7 +47,8 @@ def verdict(
 
     The scores come with their steps. `painted` tells how much of each class is annotated, in the order of the
     scores' classes; `message` is what the core says about the held-out part; `is_ending` once an end is set;
-    `n_steps` counts those of the model, `is_loaded` where it was trained elsewhere.
+    `is_held` while a segmentation has the computer; `n_steps` counts those of the model, `is_loaded` where it was
+    trained elsewhere.
     """
     latest = [score for _, score in scores]
     if phase in _FIXED:
@@ -55,6 +57,8 @@ def verdict(
         return "stopped: press Train to go on"
     if phase == "idle":
         return _LOADED if is_loaded else _before(painted)
+    if phase == "training" and is_held:
+        return "waits for the segmentation"
     how = _settled(latest) if phase == "settled" else _during(latest, is_ending=is_ending)
     wanting = _wanting(latest, painted)
     if sum(map(bool, painted.values())) < 2:
@@ -70,9 +74,16 @@ def differences(known: Sequence[ClassLabel], painted: Sequence[ClassLabel]) -> s
     wanted = {label.annotation_value: label.name for label in painted}
     new = [name for value, name in wanted.items() if value not in learnt]
     old = [name for value, name in learnt.items() if value not in wanted]
-    return (f"; it does not know {', '.join(new)} yet: train it further" if new else "") + (
-        f"; trained further it will forget {', '.join(old)}, which is no class here" if old else ""
+    other = [value for value, name in learnt.items() if wanted.get(value, name) != name]
+    theirs, ours = (", ".join(names[value] for value in other) for names in (learnt, wanted))
+    sentences = (
+        f"it does not know {', '.join(new)} yet: train it further" if new else "",
+        f"trained further it will forget {', '.join(old)}, which is no class here" if old else "",
+        f"{theirs} of the model is {ours} here: rename to go on with it, else training starts it anew"
+        if other
+        else "",
     )
+    return "".join(f"; {sentence}" for sentence in sentences if sentence)
 
 
 def _before(painted: Mapping[str, int]) -> str:
