@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,10 @@ from napari_unet.core.targets import Task
 from napari_unet.session.classes import Classes, checked
 from napari_unet.session.correcting import Correcting
 from napari_unet.session.desk import Desk
-from napari_unet.session.files import load, save, write_annotation
+from napari_unet.session.files import Files
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import Failure, Jobs, Listener, Start, run_now
-from napari_unet.session.keeping import Keeping, put_back
+from napari_unet.session.keeping import Keeping
 from napari_unet.session.preparing import load_torch
 from napari_unet.session.previews import Previews
 from napari_unet.session.segmenting import Segmenting
@@ -28,7 +27,6 @@ from napari_unet.session.state import SessionState
 from napari_unet.session.summary import summarise
 from napari_unet.session.teaching import Teaching
 from napari_unet.session.weight_view import WeightView
-from napari_unet.session.words import differences
 
 if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model
@@ -68,6 +66,7 @@ class Session:
         self.segmenting.said.connect(self._say)
         self.segmenting.changed.connect(self._share_the_computer)
         self.keeping = Keeping(self._jobs)
+        self._files = Files(self.desk, self.teaching, self.keeping, self._jobs, self._verb)
         self.device = ""
         self._synced_at = 0.0
         self._shown = SessionState()
@@ -248,53 +247,23 @@ class Session:
 
     def save_model(self, path: Path) -> None:
         """Write the model to a file."""
-
-        def write(model: "Model") -> None:
-            self._jobs.run(save(model, path), lambda _: self._say(f"the model is saved as {path.name}"))
-
         with self._verb():
-            self.teaching.ask(write)
+            self._files.save_model(path)
 
     def load_model(self, path: Path) -> None:
         """Go on from a model in a file: to segment with it, or to train it further."""
-        self._jobs.run(load(path, self.settings.device), partial(self._use, path.name))
-
-    def _use(self, name: str, model: "Model") -> None:
-        with self._verb():
-            self.teaching.check_idle()
-            self.desk.set_task(model.task)
-            if model.task == "classes":
-                self.desk.follow_model(model.classes)
-            self.teaching.use(model)
-            self._say(f"{name} is loaded{differences(model.classes, self.desk.labels)}")
+        self._files.load_model(path)
 
     def save_annotation(self, path: Path) -> None:
         """Write the annotation of the chosen image to a TIFF that the command line trains from alike."""
         with self._verb():
-            image = self.desk.current
-            if image is None or not image.planes:
-                raise ValueError("nothing is annotated on this image: paint something first")
-            job = write_annotation(image, self.desk.labels, path)
-            self._jobs.run(job, lambda _: self._say(f"the annotation is saved as {path.name}"))
+            self._files.save_annotation(path)
 
     def restore(self) -> None:
         """Put back what was kept of this image: strokes, classes and the model."""
         with self._verb():
-            self.teaching.check_idle()
-            found = self.keeping.accept()
-            for kept in found:
-                self.keeping.note(put_back(kept, self.desk), self.desk.classes)
-            self.teaching.look_anew()
-            for path in [kept.model for kept in found if kept.model is not None]:
-                self._jobs.run(load(path, self.settings.device), partial(self._go_on_with, path))
+            self._files.restore()
             self.follow_painting()
-
-    def _go_on_with(self, path: Path, model: "Model") -> None:
-        with self._verb():
-            if self.teaching.model_of(model.task) is None:
-                self.teaching.use(model)
-            else:
-                self._say(f"the present model stays; the one that was kept can be loaded from {path}")
 
     def discard_kept(self) -> None:
         """Remove what was kept of this image."""

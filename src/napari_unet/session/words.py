@@ -47,8 +47,8 @@ def verdict(
 
     The scores come with their steps. `painted` tells how much of each class is annotated, in the order of the
     scores' classes; `message` is what the core says about the held-out part; `is_ending` once an end is set;
-    `is_held` while a segmentation has the computer; `n_steps` counts those of the model, `is_loaded` where it was
-    trained elsewhere.
+    `is_held` while a segmentation has the computer; `n_steps` counts those of the model, `is_loaded` where it
+    was trained elsewhere.
     """
     latest = [score for _, score in scores]
     if phase in _FIXED:
