@@ -1,6 +1,7 @@
 """The path of a new user, as far as no window is needed; sessions beside each other."""
 
 import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -133,11 +134,28 @@ def test_two_docks_share_the_session_of_their_viewer(quick):
     assert open_session(ViewerModel()) is not first
 
 
-def test_a_session_that_nobody_holds_is_gone(quick):
+def test_a_session_lives_as_long_as_its_viewer(quick):
     viewer = ViewerModel()
-    open_session(viewer)
+    session = weakref.ref(open_session(viewer))
     gc.collect()
-    assert session_of(viewer) is None
+    assert session() is not None and session_of(viewer) is session()
+    del viewer
+    gc.collect()
+    assert session() is None
+
+
+def test_what_waits_for_a_model_is_dropped_at_the_close(live, by_hand):
+    live.train()
+    by_hand.until(lambda: live.trainer.steps > 2)
+    by_hand.names = ("training", "work", "measure")
+    live.teaching.intensities._found.clear()
+    live.segment_stack()
+    live.close()
+    by_hand.finish()
+    assert live.state.phase == "idle" and not live.state.segmenting and not live.failures
+    assert not any("segmentation" in layer.name for layer in live.viewer.layers)
+    live.segment_stack()  # after another dock has been opened
+    assert live.state.segmenting
 
 
 def test_a_second_task_has_a_model_of_its_own(session):

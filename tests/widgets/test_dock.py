@@ -237,6 +237,25 @@ def test_a_dock_that_is_opened_again_goes_on_with_what_was_painted(dock, viewer)
     assert again.session.state.images == images
 
 
+def test_a_closed_dock_gives_its_keys_back_until_it_is_opened_again(dock, viewer):
+    layers = []
+    for task in ("classes", "objects"):
+        dock.session.set_task(task)
+        dock.session.annotate()
+        layers.append(dock.session.desk.current.layer)
+    theirs = raw(viewer.add_labels(IMAGE, name="theirs"))
+    theirs.bind_key("K", print)
+    assert all(layer.keymap for layer in layers)
+    second = Dock(viewer)
+    frame = viewer.window.add_dock_widget(second)
+    viewer.window.remove_dock_widget(frame)
+    assert all(layer.keymap for layer in layers)
+    viewer.window.remove_dock_widget(dock)
+    assert not any(layer.keymap for layer in layers) and len(theirs.keymap) == 1
+    viewer.window.add_plugin_dock_widget("napari-unet")
+    assert layers[1].keymap
+
+
 def test_an_error_in_a_job_is_one_sentence_with_details_to_copy(dock):
     dock.session.failed.emit(Failure("the disk is full: free some space", "Traceback …"))
     assert words(dock) == "The disk is full: free some space"
@@ -283,7 +302,7 @@ def test_a_viewer_closed_during_training_loses_nothing(viewer, qtbot):
     viewer.close()
     qtbot.waitUntil(lambda: session.teaching.phase == "idle", timeout=60_000)
     kept = find_kept(key)
-    np.testing.assert_array_equal(dict(kept.planes())[0,], painted[0])
+    np.testing.assert_array_equal(dict(kept.cells())[0,][0, 0], painted[0])
 
 
 @pytest.mark.parametrize("how", ["cross", "quit", "script"])

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 from napari.components import ViewerModel
 from psygnal import Signal
@@ -271,9 +270,8 @@ class Session:
             self.keeping.discard()
 
     def close(self) -> None:
-        """End what runs, and keep what has been painted."""
-        self.teaching.stop()
-        self.teaching.previews.follow(None, None, 2)  # what is still under way must not add a layer now
+        """End what runs, and keep what has been painted; whoever ticks next goes on from here."""
+        self.teaching.close()
         self.segmenting.cancel()
         with self._jobs.telling():
             self.follow_painting()
@@ -303,18 +301,20 @@ class Session:
             self.changed.emit()
 
 
-_SESSIONS: WeakValueDictionary[int, Session] = WeakValueDictionary()
+PLACE = "napari_unet_session"
+"""Where a viewer's layers keep its session: both live equally long, also while no dock is open."""
 
 
 def session_of(viewer: ViewerModel) -> Session | None:
-    """Return the session of a viewer, if one is open."""
-    return _SESSIONS.get(id(getattr(viewer, "__wrapped__", viewer)))
+    """Return the session of a viewer, if one has been opened."""
+    return getattr(getattr(viewer, "__wrapped__", viewer).layers, PLACE, None)
 
 
 def open_session(viewer: ViewerModel, start: Start = run_now, **preferences: Any) -> Session:
-    """Return the session of a viewer, a new one if there is none: two docks share it."""
+    """Return the session of a viewer, a new one if there is none: docks share it, or go on with it."""
     viewer = getattr(viewer, "__wrapped__", viewer)  # plugins are handed a proxy
     session = session_of(viewer)
     if session is None:
-        session = _SESSIONS[id(viewer)] = Session(viewer, start, **preferences)
+        session = Session(viewer, start, **preferences)
+        setattr(viewer.layers, PLACE, session)
     return session

@@ -11,20 +11,21 @@ from napari.utils.colormaps import DirectLabelColormap
 from napari_unet.core.examples import Dataset
 from napari_unet.core.normalise import Intensity
 from napari_unet.core.targets import ClassLabel, Example, Task
-from napari_unet.session.classes import OBJECT_STYLES, prediction_colormap
+from napari_unet.session.classes import OBJECT_STYLES, Classes, prediction_colormap, with_outputs
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import Jobs
-from napari_unet.session.preparing import Intensities, gather
+from napari_unet.session.latest import Latest
+from napari_unet.session.preparing import Intensities, Reading, Scale, gather
 from napari_unet.session.previews import Previews
 from napari_unet.session.settings import Settings
 from napari_unet.session.state import Phase
+from napari_unet.session.views import Piece, fetch
 
 if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model
     from napari_unet.session.learning import Shown
     from napari_unet.session.trainer import Trainer
-    from napari_unet.session.views import Piece
 
 
 class Teaching:
@@ -39,6 +40,11 @@ class Teaching:
         self._piece: Piece | None = None
         self._is_preparing = False
         self._begins_again = self._is_held = False
+        self._audience = object()
+        self._is_beginning = self._is_learning = False
+        self._reading = Reading(jobs, desk, self.intensities, lambda: self._scale)
+        self.when_ready = self._reading.when_ready
+        self._pieces = Latest(jobs.start, fetch, lambda _, piece: self._take(piece), jobs.listener.failed)
 
     @property
     def trainer(self) -> "Trainer | None":
@@ -48,7 +54,11 @@ class Teaching:
     @property
     def model(self) -> "Model | None":
         """The model of this task."""
-        return self.trainer.model if self.trainer else None
+        return self.model_of(self._desk.task)
+
+    def model_of(self, task: Task) -> "Model | None":
+        """Return the model of a task."""
+        return self._trainers[task].model if task in self._trainers else None
 
     @property
     def phase(self) -> Phase:
@@ -90,30 +100,20 @@ class Teaching:
             self._begins_again = True  # once that of the other task has stopped
             return
         self._is_preparing = True
-        self.when_measured(self._begin, self._give_up)
-
-    def when_measured(
-        self, then: Callable[[], object], otherwise: Callable[[], object] = lambda: None
-    ) -> None:
-        """Call back once all that is painted is measured; or when that has failed."""
-
-        def check() -> None:
-            if all(image.choice in self.intensities for image in self._desk.painted):
-                then()
-            else:  # another image has been painted on meanwhile
-                self.when_measured(then, otherwise)
-
-        choices = [image.choice for image in self._desk.painted]
-        self.intensities.when_known(choices, check, otherwise)
+        self.when_ready(self._begin, self._give_up)
 
     def _begin(self) -> None:
         if not self._is_preparing:  # stopped meanwhile
             return
         self._is_preparing = False
         trainer = self._trainer_of(self._desk.task)
-        dataset = self._dataset(self.settings.ndim)
+        dataset = self._dataset()
         self._see(dataset)
-        self._piece = self._read()
+        self._is_beginning = True
+        try:
+            self._look()
+        finally:
+            self._is_beginning = False
         trainer.begin(dataset, self.settings, self._piece)
 
     def _give_up(self) -> None:
@@ -145,6 +145,12 @@ class Teaching:
         self._is_preparing = self._begins_again = False
         for trainer in self._trainers.values():
             trainer.stop()
+
+    def close(self) -> None:
+        """End the training and what waits for the model: nobody looks on any more."""
+        self.stop()
+        self.previews.follow(None, None, 2)  # what is still under way must not add a layer now
+        self._audience = object()
 
     def hold(self, on: bool) -> None:
         """Leave the computer to a segmentation."""
@@ -178,18 +184,26 @@ class Teaching:
     def with_model(self, choice: ImageChoice, then: "Callable[[Model], object]") -> None:
         """Call back with the model as it is now, once this image is measured."""
         self._trainer_with_model()
-        self.intensities.when_known([choice], lambda: self.ask(then))
+        audience = self._audience
+
+        def go_on(model: "Model") -> None:
+            if audience is self._audience:  # else it was closed meanwhile
+                then(model)
+
+        self.intensities.when_known([choice], lambda: self.ask(go_on))
 
     def _trainer_with_model(self) -> "Trainer":
         if self.trainer is None or self.model is None:
             raise ValueError("there is no model yet: train one, or load one")
         return self.trainer
 
-    def relabel(self) -> None:
-        """Take over names, outputs and colours of the classes."""
+    def set_classes(self, classes: Classes) -> None:
+        """Take over what the user has changed of the classes; the model writes and calls them alike."""
         before = [label.output_value for label in self.labels]
-        if self.trainer and self._desk.task == "classes":
-            self.trainer.relabel(self._desk.labels)
+        known, is_ours = self._desk.labels, self._desk.task == "classes"
+        self._desk.set_classes(with_outputs(classes, self.labels) if is_ours else classes)
+        if self.trainer and is_ours:
+            self.trainer.relabel(known, self._desk.labels)
         if before != [label.output_value for label in self.labels]:
             self.look_anew()
         self._recolour()
@@ -202,17 +216,20 @@ class Teaching:
         if self.phase not in ("training", "paused", "settled"):
             return
         if not (why := self._desk.cannot_train()):
-            self.when_measured(self._go_on)
+            if not self._is_learning:  # else what is painted by then will be learnt
+                self._is_learning = True
+                self.when_ready(self._go_on, self._rest)
         elif self.phase != "settled":
             self.stop()
             self._jobs.listener.said(f"training has stopped: {why}")
 
     def _go_on(self) -> None:
         """Go on with what is painted now; a network for other classes or channels has to be made first."""
+        self._is_learning = False
         trainer = self.trainer
         if trainer is None or trainer.phase not in ("training", "paused", "settled"):
             return
-        dataset = self._dataset(self.ndim)
+        dataset = self._dataset()
         fits = trainer.fits(dataset)
         if fits and trainer.knows(dataset.examples):
             return
@@ -224,6 +241,9 @@ class Teaching:
             trainer.stop()
             self._begins_again = True
 
+    def _rest(self) -> None:
+        self._is_learning = False
+
     @property
     def ndim(self) -> Literal[2, 3]:
         """Spatial axes of what is trained, or will be."""
@@ -232,17 +252,20 @@ class Teaching:
 
     def examples(self) -> tuple[Example, ...]:
         """Everything that is painted, as it is trained on."""
-        return self._gather(self.ndim).examples if self._desk.painted else ()
+        return self._gather().examples if self._desk.painted else ()
 
-    def _dataset(self, ndim: Literal[2, 3]) -> Dataset:
-        dataset = self._gather(ndim)
+    def _dataset(self) -> Dataset:
+        dataset = self._gather()
         if not dataset.examples:
             raise ValueError("no finite pixel is annotated: paint where the image has values")
         return dataset
 
-    def _gather(self, ndim: Literal[2, 3]) -> Dataset:
-        method = self.trainer.method if self.trainer else None
-        return gather(self._desk, self.intensities, ndim, method, self._desk.labels)
+    def _gather(self) -> Dataset:
+        return gather(self._desk, self.intensities, self._scale, self._desk.labels)
+
+    @property
+    def _scale(self) -> Scale:
+        return Scale(self.ndim, self.trainer.method if self.trainer else None)
 
     def follow_camera(self) -> None:
         """Predict what the user looks at now."""
@@ -266,19 +289,26 @@ class Teaching:
         return self.previews.follow(choice, self._desk.plane, len(terms.axes))
 
     def _look(self) -> None:
-        """Have predicted what is seen; until its image is measured, nothing."""
+        """Have read and predicted what is seen; until its image is measured, nothing."""
         choice = self.previews.choice
-        self._piece = self._read()
-        if self.trainer:
-            self.trainer.look(self._piece)
         if choice is not None and choice not in self.intensities:
+            self._pieces.forget()
+            self._take(None)
             self.intensities.when_known([choice], self._look)
+            return
+        sought = None if choice is None else self.previews.next_piece(self.intensity(choice))
+        if sought is None or sought.is_in_memory:
+            self._pieces.forget()
+            self._take(None if sought is None else sought.read())
+        else:
+            self._take(None)  # what was seen before is not predicted meanwhile
+            self._pieces.ask(sought)
 
-    def _read(self) -> "Piece | None":
-        choice = self.previews.choice
-        if choice is None or choice not in self.intensities:
-            return None
-        return self.previews.piece(self.intensity(choice))
+    def _take(self, piece: Piece | None) -> None:
+        """Have a piece predicted, as long as anything is looked at."""
+        self._piece = piece if self.previews.choice else None
+        if self.trainer and not self._is_beginning:  # a training begins with it
+            self.trainer.look(self._piece)
 
     def intensity(self, choice: ImageChoice) -> Intensity:
         """Return the measured intensities of an image, to be used as the model does."""
@@ -290,8 +320,9 @@ class Teaching:
         if trainer is None:
             return
         if shown.numbers is not None and self._piece is not None and trainer.is_looking_at(shown.look):
-            outputs = np.array([label.output_value for label in self.labels], np.uint8)
-            self.previews.show(self._piece, outputs[shown.numbers], self.colours)
+            outputs = [label.output_value for label in self.labels]
+            values = np.array(outputs, np.min_scalar_type(max(outputs)))
+            self.previews.show(self._piece, values[shown.numbers], self.colours)
             if self.previews.has_more:
                 self._look()
             else:

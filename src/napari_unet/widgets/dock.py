@@ -26,7 +26,7 @@ from napari_unet.widgets.planes_part import PlanesPart
 from napari_unet.widgets.preferences import preferences
 from napari_unet.widgets.segment_part import SegmentPart
 from napari_unet.widgets.settings_form import SettingsForm
-from napari_unet.widgets.shortcuts import ShortcutsList, bind_shortcuts
+from napari_unet.widgets.shortcuts import ShortcutsList, bind_shortcuts, unbind_shortcuts
 from napari_unet.widgets.task_part import TaskPart
 from napari_unet.widgets.training_part import TrainingPart
 
@@ -95,6 +95,7 @@ class Dock(QWidget):
         self.session.said.disconnect(self._message.show_words)
         _open_docks.discard(self)
         if all(dock.session is not self.session for dock in _open_docks):
+            unbind_shortcuts(self.session.viewer.layers)
             run_now(_job(self.session.close), _ignore, _ignore, lambda failure: show_error(failure.sentence))
 
     def _layer_events(self) -> tuple[EventEmitter, ...]:

@@ -1,14 +1,15 @@
 """Keys of the annotation layer: those that napari leaves free, and digits for the classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari.layers import Labels
+from napari.layers import Labels, Layer
 from qtpy.QtCore import QMargins
 from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_unet.session.classes import class_of_key
+from napari_unet.session.desk import OURS
 from napari_unet.widgets.layouts import GAP, Folded
 
 if TYPE_CHECKING:
@@ -67,6 +68,14 @@ def bind_shortcuts(layer: Labels, session: "Session") -> None:
         layer.bind_key(shortcut.key, _pressed(shortcut.press, session), overwrite=True)
     for digit in DIGITS if session.state.task == "classes" else ():
         layer.bind_key(str(digit), _pressed(_choose(digit), session), overwrite=True)
+
+
+def unbind_shortcuts(layers: Iterable[Layer]) -> None:
+    """Give the keys of annotation layers back to napari."""
+    for layer in layers:
+        if layer.metadata.get(OURS) == "annotation":
+            for key in (*(each.key for each in SHORTCUTS), *map(str, DIGITS)):
+                layer.bind_key(key, None)
 
 
 def _pressed(press: "Callable[[Session], object]", session: "Session") -> Callable[[Labels], None]:
