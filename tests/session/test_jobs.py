@@ -42,6 +42,15 @@ def test_an_error_in_what_is_done_with_the_result_is_told_too(jobs, told):
     assert [each.sentence for each in told] == ["the disk is full: make room"] * 3
 
 
+def test_an_error_that_nobody_foresaw_is_told_too(jobs, told, strange_errors):
+    with jobs.telling():
+        raise KeyError("head")
+    jobs.run(count(0), lambda _: [][1])
+    assert [each.sentence for each in told] == ["KeyError: 'head'", "IndexError: list index out of range"]
+    assert "Traceback" in told[1].details and len(strange_errors) == 2
+    strange_errors.clear()
+
+
 def test_whoever_wants_to_hear_of_the_failure_hears_it_instead(jobs, told):
     failures = []
     jobs.run(count(0, ValueError("no")), print, failed=failures.append)

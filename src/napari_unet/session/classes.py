@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, count
 
 from napari.utils.colormaps import DirectLabelColormap
 
@@ -14,16 +15,20 @@ COLOURS = (
     *("#ee8866", "#bbcc33", "#eedd88", "#ffaabb"),  # this row and the one above: Paul Tol
 )
 """Colours that people with colour blindness tell apart; the first ones best."""
+HIGHEST = 255
+"""The annotation of classes is 8 bits deep."""
 
 
 @dataclass(frozen=True)
 class ClassStyle:
-    """One class as it is painted; the one flagged as background is written as 0."""
+    """One class as it is painted; it is written as its output, the one flagged as background as 0."""
 
     value: int
     name: str
     colour: str
     is_background: bool = False
+    output: int | None = None
+    """None: the value."""
 
     def __post_init__(self) -> None:
         if self.value < 1:
@@ -64,7 +69,7 @@ def checked(classes: Sequence[ClassStyle]) -> Classes:
 def add_class(classes: Classes, value: int | None = None) -> Classes:
     """Add a class with this or the smallest free value, a name and the next colour."""
     if len(classes) >= MAX_CLASSES:
-        raise ValueError(f"there are {len(classes)} classes already: {MAX_CLASSES} are the most")
+        raise ValueError(f"there are {len(classes)} classes already, the most: remove one first")
     values, names = {each.value for each in classes}, {each.name.strip() for each in classes}
     value = value or min(set(range(1, MAX_CLASSES + 1)) - values)
     numbers = (value, *range(1, MAX_CLASSES + 1))
@@ -78,9 +83,45 @@ def without_class(classes: Classes, value: int) -> Classes:
 
 
 def class_labels(classes: Classes) -> tuple[ClassLabel, ...]:
-    """Say in the core's words what is painted and what is written: 0 for the background, else the value."""
-    outputs = [0 if each.is_background else each.value for each in classes]
-    return tuple(ClassLabel(c.value, out, c.name) for c, out in zip(classes, outputs, strict=True))
+    """Say in the core's words what is painted and what is written; no two classes are written alike."""
+    outputs = _outputs(classes)
+    return tuple(ClassLabel(each.value, outputs[each.value], each.name) for each in classes)
+
+
+def _outputs(classes: Classes) -> dict[int, int]:
+    """Map values to what they are written as; a number that is taken gives way to the smallest free one."""
+    wishes = {each.value: 0 if each.is_background else each.output or each.value for each in classes}
+    found: dict[int, int] = {}
+    for each in sorted(classes, key=lambda each: each.output is None):  # a model's outputs come first
+        others = (n for n in count(1) if n not in wishes.values())
+        found[each.value] = next(n for n in chain([wishes[each.value]], others) if n not in found.values())
+    return found
+
+
+def paintable(labels: Sequence[ClassLabel]) -> tuple[ClassLabel, ...]:
+    """Give classes whose value cannot be painted the smallest free one; they are written as before.
+
+    Examples
+    --------
+    >>> [each.annotation_value for each in paintable([ClassLabel(1, 0, "no"), ClassLabel(256, 255, "yes")])]
+    [1, 2]
+    """
+    taken = {each.annotation_value for each in labels}
+    free = (value for value in count(1) if value not in taken)
+    return tuple(
+        each if 1 <= each.annotation_value <= HIGHEST else replace(each, annotation_value=next(free))
+        for each in labels
+    )
+
+
+def with_outputs(classes: Classes, labels: Sequence[ClassLabel]) -> Classes:
+    """Write the classes that a model knows, by value and name, as it does."""
+    known = {(each.annotation_value, each.name): each.output_value for each in labels}
+    outputs = [known.get((each.value, each.name)) or each.output for each in classes]
+    return tuple(
+        replace(each, output=None if output == each.value else output)
+        for each, output in zip(classes, outputs, strict=True)
+    )
 
 
 def class_styles(labels: Sequence[ClassLabel], classes: Classes = DEFAULT_CLASSES) -> Classes:
@@ -90,7 +131,7 @@ def class_styles(labels: Sequence[ClassLabel], classes: Classes = DEFAULT_CLASSE
     for label in labels:
         colour = colours.get(label.name) or _free_colour((*styles, *classes))
         styles += (ClassStyle(label.annotation_value, label.name, colour, label.output_value == 0),)
-    return checked(styles)
+    return checked(with_outputs(styles, labels))
 
 
 def colormap(classes: Classes) -> DirectLabelColormap:

@@ -71,7 +71,7 @@ class Jobs:
         """Do what is inside, or tell in a sentence why it cannot be done."""
         try:
             yield
-        except (ValueError, TypeError, OSError, MemoryError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever fails is shown in the dock, which lives on
             self.listener.failed(failure(error))
 
 
