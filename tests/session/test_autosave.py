@@ -63,7 +63,7 @@ def painted_with(value, **kwargs):
 
 
 def value_kept(key="nuclei", task=None):
-    return dict(find_kept(key, task).planes())[0,][0, 0]
+    return dict(find_kept(key, task).cells())[0,][0, 0][0, 0]
 
 
 def fail_loudly(failure):
@@ -75,7 +75,7 @@ def test_strokes_are_kept_with_complete_planes_and_classes():
     saving.note(painted, add_class(DEFAULT_CLASSES))
     saving.tick(0)
     found = find_kept("nuclei")
-    np.testing.assert_array_equal(dict(found.planes())[0,], painted.data[0])
+    np.testing.assert_array_equal(dict(found.cells())[0,][0, 0], painted.data[0])
     assert (found.image_name, found.task, found.shape) == ("nuclei", "classes", (3, 4, 5))
     assert found.complete == {(1,)}
     assert found.classes == add_class(DEFAULT_CLASSES)
@@ -90,7 +90,7 @@ def test_what_is_painted_on_a_layer_is_kept():
     annotated.changed_planes()
     saving.note(annotated, DEFAULT_CLASSES)
     saving.flush()
-    planes = dict(find_kept(annotated.key).planes())
+    planes = {index: cells[0, 0] for index, cells in find_kept(annotated.key).cells()}
     assert list(planes) == [(1,)]
     np.testing.assert_array_equal(planes[1,], labels.data[1])
 
@@ -318,7 +318,7 @@ def test_an_annotation_whose_layer_has_gone_is_kept_and_found_again():
     saving.note(painted, DEFAULT_CLASSES)
     saving.seal(painted)
     saving.flush()
-    assert dict(saving.find("nuclei").planes())[0,][0, 0] == 2
+    assert dict(saving.find("nuclei").cells())[0,][0, 0][0, 0] == 2
 
 
 def test_a_new_annotation_of_the_same_image_does_not_overwrite_the_old_one():
@@ -327,4 +327,4 @@ def test_a_new_annotation_of_the_same_image_does_not_overwrite_the_old_one():
     saving.note(painted_with(2), DEFAULT_CLASSES)
     saving.flush()
     assert value_kept() == 2
-    assert dict(saving.find("nuclei").planes())[0,][0, 0] == 1
+    assert dict(saving.find("nuclei").cells())[0,][0, 0][0, 0] == 1

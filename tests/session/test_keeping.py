@@ -248,3 +248,15 @@ def test_a_deleted_annotation_is_offered_once_a_job_has_written_it(viewer, blobs
     by_hand.finish()
     session.tick()
     assert session.state.kept.startswith("1 annotated slice")
+
+
+def test_what_an_annotation_cannot_hold_is_said(at_once, reopen):
+    session = reopen(64, 64)
+    session.set_task("objects")
+    layer = session.desk.annotate().layer
+    layer.data = layer.data.astype(np.int32)
+    session.paint(70_000, (17, 31), (17, 31))
+    session.tick()
+    again = reopen(64, 64)
+    again.restore()
+    assert again.failures == ["blobs objects cannot hold 70000: give it data of a wider type"]

@@ -1,6 +1,6 @@
 """One image with its annotation layer: what is painted on it, and the examples that this makes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -97,6 +97,11 @@ class Annotated:
         """Planes that are annotated or complete, in order."""
         return tuple(sorted(self._strokes.cells.keys() | self.complete))
 
+    @property
+    def cells(self) -> dict[Index, dict[Corner, Cell]]:
+        """What is painted, as read-only copies by plane and by place on it; this follows no later strokes."""
+        return {index: dict(cells) for index, cells in self._strokes.cells.items()}
+
     def changed_planes(self) -> set[Index]:
         """Take over what was painted since the last call; return the planes that teach something else now."""
         shape, wanted = tuple(self.layer.data.shape), self.choice.annotation_shape
@@ -110,6 +115,13 @@ class Annotated:
             self._has_other_pixels = False
             changed.update(self.planes)
         return changed
+
+    def fill(self, cells: Iterable[tuple[Index, dict[Corner, Cell]]]) -> None:
+        """Write cells of planes wherever nothing is painted."""
+        for index, on_plane in cells:
+            for corner, cell in on_plane.items():
+                self._strokes.fill(index, corner, cell)
+        self.layer.refresh()
 
     def values(self, index: Index) -> set[int]:
         """Return the annotation values that are painted on a plane."""

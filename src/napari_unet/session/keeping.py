@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, get_args
 from napari_unet.core.targets import Task
 from napari_unet.session.annotated import Annotated, image_key
 from napari_unet.session.autosave import Autosave
-from napari_unet.session.correcting import take_over
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import Jobs
@@ -137,8 +136,7 @@ def put_back(kept: Kept, desk: Desk) -> Annotated:
     if kept.task == "classes":
         desk.restore_classes(kept.classes)
     annotated = desk.at_hand()
-    for index, plane in kept.planes():
-        take_over(annotated, index, plane, None)
+    annotated.fill(kept.cells())
     for index in kept.complete:
         annotated.mark_complete(index, True)
     return annotated

@@ -15,10 +15,9 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from secrets import token_hex
-from typing import IO, Any, Self, get_args
+from typing import IO, Self, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 from platformdirs import user_data_path
 
 from napari_unet.core.targets import Task
@@ -26,8 +25,6 @@ from napari_unet.session.classes import ClassStyle
 from napari_unet.session.images import Index
 from napari_unet.session.regions import CELL_SHAPE, Corner, pixels_of
 from napari_unet.session.strokes import Cell
-
-Plane = NDArray[np.integer[Any]]
 
 MOST_ENTRIES = 5
 """So many sessions are kept of each image; an older one goes unless it holds more than those after it."""
@@ -105,13 +102,13 @@ class Kept:
         """How many planes are annotated or complete."""
         return len(self.corners.keys() | self.complete)
 
-    def planes(self) -> Iterator[tuple[Index, Plane]]:
-        """Read one plane (Y, X) after the other; a damaged one is left aside with a warning."""
+    def cells(self) -> Iterator[tuple[Index, dict[Corner, Cell]]]:
+        """Read one plane after the other; a damaged one is left aside with a warning."""
         with zipfile.ZipFile(self.path) as archive:
             now = Kept.of(archive, self.path)  # another napari may have gone on writing
             for number, (index, corners) in enumerate(now.corners.items()):
                 try:
-                    yield index, _read_plane(archive, number, now.shape[-2:], corners)
+                    yield index, _read_cells(archive, number, now.shape[-2:], corners)
                 except _DAMAGE as error:
                     warnings.warn(
                         f"slice {index} of {self.path} cannot be read and is left aside: {error}",
@@ -194,7 +191,7 @@ def discard(kept: Kept) -> None:
         shutil.rmtree(kept.path.parent, ignore_errors=True)
 
 
-def compact(values: Plane) -> Plane:
+def compact(values: Cell) -> Cell:
     """Return values in the smallest type that holds them."""
     low, high = int(values.min()), int(values.max())
     fitting = (each for each in (np.uint8, np.uint16) if low >= 0 and high <= np.iinfo(each).max)
@@ -278,22 +275,23 @@ def _corners(values: Iterable[Iterable[int]], shape: tuple[int, ...]) -> tuple[C
     return corners
 
 
-def _read_plane(
+def _read_cells(
     archive: zipfile.ZipFile, number: int, shape: tuple[int, ...], corners: tuple[Corner, ...]
-) -> Plane:
-    parts = [[range(size)[part] for part, size in zip(pixels_of(c), shape, strict=True)] for c in corners]
-    n_pixels = sum(len(rows) * len(columns) for rows, columns in parts)
+) -> dict[Corner, Cell]:
+    shapes = [
+        [len(range(size)[part]) for part, size in zip(pixels_of(corner), shape, strict=True)]
+        for corner in corners
+    ]
+    ends = np.cumsum([n_rows * n_columns for n_rows, n_columns in shapes])
+    n_pixels = int(ends[-1])
     member = archive.getinfo(f"{number}.npy")
     if member.file_size > n_pixels * np.dtype(np.int64).itemsize + _NPY_BYTES:
         raise ValueError(f"it is larger than the {len(corners)} cells that it should be")
-    values: Plane = np.lib.format.read_array(BytesIO(archive.read(member)), allow_pickle=False)
+    values: Cell = np.lib.format.read_array(BytesIO(archive.read(member)), allow_pickle=False)
     if values.shape != (n_pixels,) or values.dtype.kind not in "iu":
         raise ValueError(f"it is {values.dtype} of shape {values.shape}, not {n_pixels} integers")
-    plane = np.zeros(shape, values.dtype)
-    for corner, (rows, columns) in zip(corners, parts, strict=True):
-        cell, values = np.split(values, [len(rows) * len(columns)])
-        plane[pixels_of(corner)] = cell.reshape(len(rows), len(columns))
-    return plane
+    parts = zip(corners, np.split(values, ends[:-1]), shapes, strict=True)
+    return {corner: part.reshape(cell_shape) for corner, part, cell_shape in parts}
 
 
 @contextmanager

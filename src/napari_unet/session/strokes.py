@@ -56,6 +56,15 @@ class Strokes:
         looked_at = [*painted, *suspects, *self._look_through()]
         return {index for index, corner in looked_at if self._take(index, corner)}
 
+    def fill(self, index: Index, corner: Corner, cell: Cell) -> None:
+        """Write a cell wherever nothing is painted, past napari's history; it is found by the next `take`."""
+        highest, place = int(cell.max()), (*index, *pixels_of(corner))
+        if highest > np.iinfo(self._layer.dtype).max:
+            raise ValueError(f"{self._layer.name} cannot hold {highest}: give it data of a wider type")
+        now = np.asarray(self._layer.data[place])
+        self._layer.data[place] = np.where(now == 0, cell, now)
+        self._painted.add((index, corner))
+
     def values(self, index: Index) -> set[int]:
         """Return the annotation values on a plane, without 0."""
         found: set[int] = set()
