@@ -117,6 +117,35 @@ def test_only_regions_around_strokes_are_read_and_each_once():
     assert lazy.regions == [(slice(7, 8), slice(640, 1152), slice(640, 1152))]
 
 
+def test_what_is_read_before_is_not_read_by_examples():
+    lazy = Counting(noise(3, 300, 300))
+    found = annotated(lazy, contrast_limits=(0, 200))
+    write(found, (0, 5, 5), 1)
+    write(found, (2, 5, 5), 1)
+    lazy.regions.clear()
+    wanted = found.unread(2, INTENSITY)
+    assert [each.where.start for each in wanted] == [(0, 0, 0), (2, 0, 0)] and not lazy.regions
+    read = [each.read() for each in wanted]
+    lazy.regions.clear()
+    for each in read:
+        found.keep(each)
+    assert found.unread(2, INTENSITY) == () and len(found.examples(2, INTENSITY)) == 2
+    assert not lazy.regions
+    write(found, (1, 5, 5), 1)
+    assert [each.where.start for each in found.unread(2, INTENSITY)] == [(1, 0, 0)]
+    assert len(found.unread(2, Intensity((0.0,), (100.0,)))) == 3
+
+
+def test_pixels_of_before_are_not_kept():
+    found = annotated(noise(60, 70))
+    write(found, (5, 5), 1)
+    (before,) = found.unread(2, INTENSITY)
+    found.choice.layers[0].data = np.full((60, 70), 100, np.uint8)
+    found.keep(before.read())
+    assert len(found.unread(2, INTENSITY)) == 1
+    assert (found.examples(2, INTENSITY)[0].image == 0).all()
+
+
 def test_other_intensities_make_other_examples():
     found = annotated(noise(60, 70))
     write(found, (5, 5), 1)

@@ -26,7 +26,7 @@ def choice(viewer, blobs):
 
 
 def show(previews, value=2):
-    piece = previews.piece(INTENSITY)
+    piece = previews.next_piece(INTENSITY).read()
     shape = [b - a for a, b in (piece.place.rows, piece.place.columns)]
     assert piece.image.shape == (1, *shape)
     previews.show(piece, np.full(shape, value, np.uint8), COLOURS)
@@ -53,13 +53,13 @@ def test_the_same_view_is_no_news_and_another_one_begins_at_its_centre(viewer, c
     choice.layers[0].corner_pixels = np.array([[0, 0], [31, 31]])
     assert previews.follow(choice, (), 2)
     assert previews.is_single
-    assert previews.piece(INTENSITY).place == Place((), (0, 32), (0, 32))
+    assert previews.next_piece(INTENSITY).place == Place((), (0, 32), (0, 32))
 
 
 def test_nothing_is_read_where_nothing_is_looked_at(viewer, choice):
     previews = Previews(viewer, 0.0)
     assert not previews.follow(None, None, 2)
-    assert previews.piece(INTENSITY) is None and previews.choice is None
+    assert previews.next_piece(INTENSITY) is None and previews.choice is None
     assert previews.follow(choice, (), 2) and previews.choice is choice
     assert previews.follow(choice, None, 2) and previews.choice is None
 
@@ -73,7 +73,7 @@ def test_a_view_rests_before_it_is_predicted_again(viewer, choice):
     eager.follow(choice, (), 2)
     show(eager)
     assert eager.is_due
-    eager.piece(INTENSITY)
+    eager.next_piece(INTENSITY)
     assert not eager.is_due
 
 
@@ -100,7 +100,7 @@ def test_forgetting_clears_and_looks_anew(viewer, choice):
     previews = Previews(viewer, 0.0)
     previews.follow(choice, (), 2)
     show(previews)
-    piece = previews.piece(INTENSITY)
+    piece = previews.next_piece(INTENSITY).read()
     previews.forget()
     assert not viewer.layers["blobs prediction"].data.any()
     previews.show(piece, np.full((64, 96), 2, np.uint8), COLOURS)
@@ -119,8 +119,9 @@ def test_predictions_can_be_hidden(viewer, choice):
 
 
 def test_a_large_view_is_predicted_whole_while_training_and_after(
-    viewer, blobs, new_session, by_hand, small_pieces
+    viewer, blobs, new_session, by_hand, small_pieces, monkeypatch
 ):
+    monkeypatch.setattr("napari_unet.session.previews.monotonic", lambda: 1.0)  # no view takes any time
     viewer.add_image(blobs(64, 96), name="blobs")
     session = new_session(viewer, by_hand)
     session.paint_both()

@@ -7,7 +7,8 @@ from napari.layers import Image
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example, TargetOptions, make_target
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import run_now
-from napari_unet.session.weighing import Weighing, Wish, weigh
+from napari_unet.session.latest import Latest
+from napari_unet.session.weighing import Wish, weigh
 
 OBJECTS = TargetOptions("objects", OBJECT_CLASSES)
 CLASSES = TargetOptions("classes", (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "nucleus")))
@@ -94,7 +95,7 @@ class Later:
 @pytest.fixture
 def asked():
     later, shown, failures = Later(), [], []
-    weighing = Weighing(later, lambda wish, _: shown.append(wish), failures.append)
+    weighing = Latest(later, weigh, lambda wish, _: shown.append(wish), failures.append)
     base = Wish(choice_of((6, 16, 24), "ZYX"), (0,), (example(cells(), (0, 0, 0)),), OBJECTS)
     return weighing, later, shown, failures, [replace(base, index=(z,)) for z in range(6)]
 

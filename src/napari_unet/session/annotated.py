@@ -36,12 +36,36 @@ class _Where:
 
 
 @dataclass(frozen=True, eq=False)
+class Unread:
+    """A region that is to be read and brought to a common scale; that may take its time, in any thread."""
+
+    image: Image
+    where: _Where
+    intensity: Intensity
+
+    def read(self) -> "Pixels":
+        """Read it."""
+        raw = self.image.read(self.where.region, t=self.where.t)
+        missing = ~np.isfinite(raw).all(axis=0) if raw.dtype.kind == "f" else None
+        values = normalise(raw, self.intensity)
+        values.flags.writeable = False
+        return Pixels(self, values, missing)
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """What was read of a region."""
+
+    of: Unread
+    values: NDArray[np.float32]  # (C, *spatial), normalised
+    missing: NDArray[np.bool_] | None  # (*spatial), where a pixel is not finite
+
+
+@dataclass(frozen=True, eq=False)
 class _Learnt:
     """What a region teaches, None if nothing, and what that was made of."""
 
-    intensity: Intensity
-    pixels: NDArray[np.float32]  # (C, *spatial), normalised
-    missing: NDArray[np.bool_] | None  # (*spatial), where a pixel is not finite
+    pixels: Pixels
     cells: tuple[Cell, ...]
     complete: frozenset[Index]
     example: Example | None
@@ -60,6 +84,7 @@ class Annotated:
         self.key = image_key(choice)
         self._strokes = Strokes(layer)
         self._image: Image | None = None
+        self._pixels: dict[_Where, Pixels] = {}
         self._learnt: dict[_Where, _Learnt] = {}
         self._has_other_pixels = False
         for each in choice.layers:
@@ -140,14 +165,33 @@ class Annotated:
         """Return the annotation of a plane (Y, X), as it is in the layer now."""
         return np.asarray(self.layer.data[index])
 
+    def unread(self, ndim: Literal[2, 3], intensity: Intensity) -> tuple[Unread, ...]:
+        """Return what `examples` would have to read: once it is read and kept, they are quickly made."""
+        wanted = (Unread(self.image, where, intensity) for where, _ in self._places(ndim))
+        return tuple(each for each in wanted if self._known(each) is None)
+
+    def keep(self, pixels: Pixels) -> None:
+        """Keep what was read, unless the image has been given other pixels meanwhile."""
+        if pixels.of.image is self._image:
+            self._pixels[pixels.of.where] = pixels
+
+    def _known(self, wanted: Unread) -> Pixels | None:
+        known = self._pixels.get(wanted.where)
+        return known if known is not None and known.of.intensity == wanted.intensity else None
+
     def examples(self, ndim: Literal[2, 3], intensity: Intensity) -> tuple[Example, ...]:
         """Return the annotated regions; one that has not changed is the same object as before."""
+        places = self._places(ndim)
+        wanted = [Unread(self.image, where, intensity) for where, _ in places]
+        # regions that are gone are forgotten with their pixels
+        self._pixels = {each.where: self._known(each) or each.read() for each in wanted}
+        self._learnt = {where: self._learn(where, planes) for where, planes in places}
+        return tuple(each.example for each in self._learnt.values() if each.example is not None)
+
+    def _places(self, ndim: Literal[2, 3]) -> list[tuple[_Where, tuple[Index, ...]]]:
         if ndim > len(self.image.spatial_axes):
             raise ValueError(f"{self.image.name} has no Z axis: choose 2D in the advanced options")
-        places = list(self._flat() if ndim == 2 else self._deep())
-        # regions that are gone are forgotten with their pixels
-        self._learnt = {where: self._learn(where, planes, intensity) for where, planes in places}
-        return tuple(each.example for each in self._learnt.values() if each.example is not None)
+        return list(self._flat() if ndim == 2 else self._deep())
 
     def _flat(self) -> Iterator[tuple[_Where, tuple[Index, ...]]]:
         """Yield where a 2D network learns: parts of planes, and complete ones whole."""
@@ -175,23 +219,19 @@ class Annotated:
         cells = cells_in(whole) if index in self.complete else self._strokes.cells[index]
         return ((self._along("Z", index) // CELL_SHAPE[0], *cell) for cell in cells)
 
-    def _learn(self, where: _Where, planes: tuple[Index, ...], intensity: Intensity) -> _Learnt:
-        """Return what a region teaches; pixels that are known are not read again."""
+    def _learn(self, where: _Where, planes: tuple[Index, ...]) -> _Learnt:
+        """Return what a region teaches; the same as before, where nothing has changed."""
         cells = {index: self._cells_inside(index, where) for index in planes}
         now = tuple(cell for inside in cells.values() for cell in inside.values())
         complete = frozenset(self.complete.intersection(planes))
-        known = self._learnt.get(where)
-        if known is None or known.intensity != intensity:
-            pixels, missing = self._read(where, intensity)
-        elif known.complete == complete and _are_same(known.cells, now):
+        known, pixels = self._learnt.get(where), self._pixels[where]
+        if known and (known.pixels, known.complete) == (pixels, complete) and _are_same(known.cells, now):
             return known
-        else:
-            pixels, missing = known.pixels, known.missing
         annotation = self._annotation(where, cells, complete)
-        if missing is not None:
-            annotation[missing] = 0
-        example = self._example(where, planes, pixels, annotation)
-        return _Learnt(intensity, pixels, missing, now, complete, example)
+        if pixels.missing is not None:
+            annotation[pixels.missing] = 0
+        example = self._example(where, planes, pixels.values, annotation)
+        return _Learnt(pixels, now, complete, example)
 
     def _cells_inside(self, index: Index, where: _Where) -> dict[Corner, Cell]:
         """Cells of a plane in a region; none lies across its border."""
@@ -199,15 +239,6 @@ class Annotated:
         found = self._strokes.cells.get(index, {})
         inside = set(cells_in((rows, columns)))
         return {corner: cell for corner, cell in sorted(found.items()) if corner in inside}
-
-    def _read(
-        self, where: _Where, intensity: Intensity
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
-        raw = self.image.read(where.region, t=where.t)
-        missing = ~np.isfinite(raw).all(axis=0) if raw.dtype.kind == "f" else None
-        pixels = normalise(raw, intensity)
-        pixels.flags.writeable = False
-        return pixels, missing
 
     def _annotation(
         self, where: _Where, cells: dict[Index, dict[Corner, Cell]], complete: frozenset[Index]
@@ -240,7 +271,7 @@ class Annotated:
         return index[self.choice.plane_axes.index(axis)] if axis in self.choice.plane_axes else 0
 
     def _on_image(self) -> None:
-        self._image, self._learnt = None, {}
+        self._image, self._pixels, self._learnt = None, {}, {}
         self._has_other_pixels = True
 
 

@@ -15,7 +15,8 @@ from napari_unet.core.tiling import Region
 from napari_unet.session.desk import OURS, is_there
 from napari_unet.session.images import ImageChoice, Index, placement, zeros
 from napari_unet.session.jobs import Failure, Start
-from napari_unet.session.weighing import Weighing, Wish
+from napari_unet.session.latest import Latest
+from napari_unet.session.weighing import Wish, weigh
 
 OPACITY = 0.4
 BRIGHT = 11.0
@@ -125,7 +126,7 @@ class WeightMap:
 
     def __init__(self, viewer: ViewerModel, start: Start, failed: Callable[[Failure], object]) -> None:
         self._viewer = viewer
-        self._weighing = Weighing(start, self._show, failed)
+        self._weighing = Latest(start, weigh, self._show, failed)
         self._choice: ImageChoice | None = None
         self.layer: Image | None = None
 

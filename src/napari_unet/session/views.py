@@ -1,6 +1,6 @@
 """What the user looks at: the visible part of a plane, cut into pieces that are predicted in turn."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -85,6 +85,33 @@ class Piece:
     place: Place
     image: NDArray[np.float32]
     plane: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Sought:
+    """A piece that is to be read: of an image that lies in a file, that may take its time."""
+
+    choice: ImageChoice
+    image: Image
+    place: Place
+    ndim: int
+    intensity: Intensity
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether it is read at once; views of files and lazy arrays are of other types."""
+        arrays = [layer.data[0] if layer.multiscale else layer.data for layer in self.choice.layers]
+        return all(type(array) is np.ndarray for array in arrays)
+
+    def read(self) -> Piece:
+        """Read it."""
+        return read_piece(self.choice, self.image, self.place, self.ndim, self.intensity)
+
+
+def fetch(sought: Sought) -> Generator[None, None, Piece]:
+    """Read a piece as a job."""
+    yield
+    return sought.read()
 
 
 def read_piece(choice: ImageChoice, image: Image, place: Place, ndim: int, intensity: Intensity) -> Piece:

@@ -1,6 +1,6 @@
 """What the pixels of one plane weigh in the training, computed in the background."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from napari_unet.core.targets import UNLABELLED, Example, Target, TargetOptions, class_weights, make_target
 from napari_unet.session.images import ImageChoice, Index
-from napari_unet.session.jobs import Failure, Start
 
 Weights = NDArray[np.float32]
 
@@ -37,47 +36,6 @@ class Wish:
     options: TargetOptions
     balanced: bool = False
     others: tuple[Example, ...] = ()
-
-
-class Weighing:
-    """Compute what was wanted last, one job at a time; what is no longer wanted is dropped."""
-
-    def __init__(
-        self, start: Start, show: Callable[[Wish, Weights], object], failed: Callable[[Failure], object]
-    ) -> None:
-        self._start, self._show, self._failed = start, show, failed
-        self._wish: Wish | None = None
-        self._running: Wish | None = None
-
-    def ask(self, wish: Wish) -> None:
-        """Want these weights from now on."""
-        if wish == self._wish:
-            return
-        self._wish = wish
-        if self._running is None:
-            self._begin(wish)
-
-    def forget(self) -> None:
-        """Want nothing."""
-        self._wish = None
-
-    def _begin(self, wish: Wish) -> None:
-        self._running = wish
-        self._start(weigh(wish), lambda _: None, self._done, self._end)
-
-    def _done(self, weights: Weights) -> None:
-        wish, self._running = self._running, None
-        if wish is self._wish and wish is not None:
-            self._show(wish, weights)
-        elif self._wish is not None:
-            self._begin(self._wish)
-
-    def _end(self, failure: Failure) -> None:
-        wish, self._running = self._running, None
-        if wish is self._wish:
-            self._failed(failure)
-        elif self._wish is not None:
-            self._begin(self._wish)
 
 
 def weigh(wish: Wish) -> Generator[None, None, Weights]:

@@ -37,7 +37,7 @@ class WeightView:
         if not self.is_on or self._is_measuring or image is None or plane is None:
             return
         self._is_measuring = True
-        self._teaching.when_measured(lambda: self._weigh(image, plane), self._give_up)
+        self._teaching.when_ready(lambda: self._weigh(image, plane), self._give_up)
 
     def _give_up(self) -> None:
         """Take it away rather than fail, and tell so, at every look."""
