@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from multiprocessing import get_context
 from pathlib import Path
@@ -28,7 +28,6 @@ from user import Line, User, strokes_in
 from napari_unet.core.examples import Dataset
 from napari_unet.core.supply import SMALL_BATCHES
 from napari_unet.samples import nuclei_stack
-from napari_unet.session.preparing import gather
 from napari_unet.session.session import Session
 from napari_unet.session.settings import Settings
 
@@ -201,8 +200,8 @@ def measure(user: User, hand: Hand, heart: Heartbeat, seconds: float) -> Run:
     hand.rest()
 
     first_mask = _first_mask(user)
-    hand.start()
     live_until(lambda: updates.arrived[-1][1].step > WARM_STEPS)
+    hand.start()
     live(2)
     hand.released_at.clear()
     start = perf_counter()
@@ -255,8 +254,7 @@ def _use_of_single_strokes(hand: Hand, updates: Updates) -> float:
 
 def painted_dataset(session: Session) -> Dataset:
     """Return what the network is being trained on."""
-    teaching, ndim = session.teaching, session.settings.ndim
-    return gather(session.desk, teaching.intensities, ndim, teaching.trainer.method, session.desk.labels)
+    return replace(session.teaching.trainer.terms, examples=session.teaching.examples())
 
 
 def headless_rate(dataset: Dataset, settings: Settings, seconds: float) -> float:
