@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
+from napari_unet.core.targets import MAX_CLASSES
 from napari_unet.session.classes import add_class, without_class
 from napari_unet.session.desk import OURS, Desk, is_image
 from napari_unet.session.images import ImageChoice
+from napari_unet.session.kept import find_kept
 
 
 @pytest.fixture
@@ -191,3 +193,22 @@ def test_channels_whose_layers_are_deleted_are_left_out(viewer, desk, channels, 
     image.changed_planes()
     viewer.layers.remove("a")
     assert desk.drop_gone() == {image: "the image of a annotation was deleted"}
+
+
+def test_one_class_more_than_fits_is_refused_and_nothing_painted_is_lost(session):
+    classes = session.desk.classes
+    while len(classes) < MAX_CLASSES:
+        classes = add_class(classes)
+    session.set_classes(classes)
+    session.paint_both()
+    session.paint(40, (40, 50), (40, 50))
+    session.tick()
+    why = "40 is painted and cannot become a class, 20 are the most: undo it, or remove a class"
+    assert session.failures == [why] and session.state.can_train == why
+    session.tick()
+    session.close()
+    kept = find_kept(session.desk.current.key)
+    assert any((cell == 40).any() for _, cells in kept.cells() for cell in cells.values())
+    session.set_classes(without_class(session.desk.classes, 20))
+    session.tick()
+    assert session.desk.classes[-1].value == 40 and session.state.can_train == ""

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from napari.components import ViewerModel
 
 from napari_unet.core.modelfile import load_model, save_model
 from napari_unet.core.targets import ClassLabel
+from napari_unet.session.classes import add_class, without_class
 
 
 @pytest.fixture(params=[255, 300])
@@ -143,3 +145,18 @@ def test_a_class_that_is_renamed_before_its_network_is_built_keeps_the_new_name(
     by_hand.step(4)
     assert [each.name for each in live.teaching.labels] == ["background", "nucleus"]
     assert live.state.phase == "training"
+
+
+def test_a_removed_class_is_not_predicted_back(session):
+    session.set_classes(add_class(session.desk.classes))
+    session.paint_both()
+    session.paint(3, (40, 60), (0, 20))
+    session.tick()
+    session.train_for(2)
+    session.set_classes(without_class(session.desk.classes, 3))
+    with torch.no_grad():
+        session.teaching.model.network.head.bias[2] += 100  # it sees nothing else
+    session.take_prediction()
+    session.tick()
+    assert [each.value for each in session.desk.classes] == [1, 2]
+    assert 3 not in layer_named(session, "annotation").data

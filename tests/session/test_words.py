@@ -1,11 +1,12 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_unet.core.targets import ClassLabel
 from napari_unet.core.validation import ValidationScore
-from napari_unet.session.words import verdict
+from napari_unet.session.words import differences, verdict
 
 PAINTED = {"background": 100, "nucleus": 20}
 FLATTERY = "too little is annotated to hold some out: the score flatters"
@@ -112,3 +113,17 @@ def test_a_loaded_model_is_ready_to_segment_and_a_stopped_one_to_go_on():
     loaded = "loaded: segment with it, or paint and train it further"
     assert verdict([], {}, "idle", is_loaded=True) == loaded
     assert verdict([], PAINTED, "idle", n_steps=3, is_loaded=True) == "stopped: press Train to go on"
+
+
+def test_classes_that_are_not_the_same_are_told():
+    ground, cell, membrane = (
+        ClassLabel(1, 0, "ground"),
+        ClassLabel(2, 2, "cell"),
+        ClassLabel(3, 3, "membrane"),
+    )
+    assert differences([ground, cell], [ground, replace(cell, output_value=255)]) == ""
+    assert differences([ground], [ground, cell]) == "; it does not know cell yet: train it further"
+    words = "; trained further it will forget cell, which is no class here"
+    assert differences([ground, cell], [ground]) == words
+    words = "; cell of the model is nucleus here: rename to go on with it, else training starts it anew"
+    assert differences([ground, cell], [ground, replace(cell, name="nucleus")]) == words

@@ -34,7 +34,7 @@ class Keeping:
         self._answered: set[str] = set()
         self._looks_again = False
         self.offer: Kept | None = None
-        self._copied: tuple[object, int] = (None, 0)
+        self._copied: tuple[object, ...] = ()
         self._copied_at = 0.0
         self._n_forgotten = 0
         self.note = self._autosave.note
@@ -82,11 +82,12 @@ class Keeping:
     def _copy_model(
         self, teaching: Teaching, keep: "Callable[[Model], object]", *, at_once: bool = False
     ) -> None:
-        """Have the model copied, if it has learnt something since the last time."""
+        """Have the model copied, if it has learnt something, or its classes have been renamed, since then."""
         trainer = teaching.trainer
         if trainer is None or trainer.model is None or not trainer.can_predict:
             return
-        now, n_forgotten = (trainer.model.network, trainer.steps), self._n_forgotten
+        now = trainer.model.network, trainer.steps, trainer.model.classes
+        n_forgotten = self._n_forgotten
 
         def take(model: "Model") -> None:
             if n_forgotten == self._n_forgotten:
@@ -103,7 +104,7 @@ class Keeping:
 
     def forget_model(self, task: Task) -> None:
         """Keep the model no more."""
-        self._copied = (None, 0)
+        self._copied = ()
         self._n_forgotten += 1  # a copy may be on its way
         self._autosave.forget_model(task)
 
