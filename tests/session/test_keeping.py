@@ -260,3 +260,20 @@ def test_what_an_annotation_cannot_hold_is_said(at_once, reopen):
     again = reopen(64, 64)
     again.restore()
     assert again.failures == ["blobs objects cannot hold 70000: give it data of a wider type"]
+
+
+@pytest.mark.parametrize("forgets", [True, False])
+def test_a_copy_of_the_model_that_comes_late(at_once, session, by_hand, reopen, monkeypatch, forgets):
+    session.paint_both()
+    monkeypatch.setattr("napari_unet.session.keeping.MODEL_SECONDS", 1000)
+    session.train_for(2)
+    monkeypatch.setattr("napari_unet.session.keeping.MODEL_SECONDS", 0)
+    by_hand.names = ("copied",)
+    session.trainer._jobs = replace(session.trainer._jobs, start=by_hand)
+    session.tick()
+    assert by_hand.running
+    if forgets:
+        session.new_model()
+        by_hand.finish()
+    session.close()  # what has not come by now would come after the end
+    assert ("and a model" in reopen(64, 64).state.kept) != forgets
