@@ -1,6 +1,7 @@
 """Jobs in napari's worker threads; what they report arrives in the GUI thread."""
 
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 from napari.qt.threading import GeneratorWorker
@@ -34,15 +35,16 @@ class _Worker(GeneratorWorker):  # type: ignore[misc]
 
     def run(self) -> None:
         """Work to the end and say so; Qt calls this in the thread."""
-        self.started.emit()
-        self._running = True
-        result = self.work()
-        self._gen.close()  # where napari ends the job: its `finally` runs here and not in the GUI thread
-        if not self.abort_requested:
-            self.returned.emit(result)
-        self._running = False
-        self.finished.emit()
-        self._finished.emit(self)
+        with suppress(RuntimeError):  # Qt has gone before the job ended: nobody is left to be told
+            self.started.emit()
+            self._running = True
+            result = self.work()
+            self._gen.close()  # where napari ends the job: its `finally` runs here and not in the GUI thread
+            if not self.abort_requested:
+                self.returned.emit(result)
+            self._running = False
+            self.finished.emit()
+            self._finished.emit(self)
 
 
 class _Job(QObject):
