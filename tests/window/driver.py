@@ -166,8 +166,12 @@ class Driver:
             timer.stop()
             self.pump(0.2)
             self.focus(dialog)
-            answer(dialog)
-            answered.append(dialog.windowTitle())
+            try:
+                answer(dialog)
+                answered.append(dialog.windowTitle())
+            finally:
+                if dialog.isVisible():
+                    dialog.reject()  # else whoever opened it would wait for ever
 
         timer = QTimer()
         timer.timeout.connect(look)
@@ -181,8 +185,7 @@ class Driver:
         def answer(dialog: QWidget) -> None:
             self.key("ctrl+a")
             self.type(str(path))
-            self.key("Return")
-            self.wait("the file dialog closes", lambda: not dialog.isVisible(), 10)
+            self.wait("the file dialog closes", lambda: self.key("Return") or not dialog.isVisible(), 10)
 
         return answer
 
