@@ -7,12 +7,12 @@ slices all the time: with nothing else going on, while a network is trained, and
 """
 
 import argparse
+import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import cycle
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -20,9 +20,8 @@ from time import perf_counter
 
 import napari
 import numpy as np
-from qtpy.QtCore import QEvent, QEventLoop, QPointF, Qt, QTimer
-from qtpy.QtGui import QMouseEvent
-from qtpy.QtWidgets import QApplication
+import torch
+from heartbeat import Hand, Heartbeat, live, live_until
 from user import Line, User, strokes_in
 
 from napari_unet.core.examples import Dataset
@@ -30,12 +29,8 @@ from napari_unet.core.supply import SMALL_BATCHES
 from napari_unet.samples import nuclei_stack
 from napari_unet.session.session import Session
 from napari_unet.session.settings import Settings
+from napari_unet.session.threads import leave_a_core
 
-BEAT_MS = 10
-MOUSE_MS = 16
-"""A mouse reports its place about 60 times a second."""
-POINTS, REST = 30, 12
-"""Mouse reports in a stroke, and between two: half a second and a fifth."""
 STROKES_PER_SLICE = 4
 WARM_STEPS = SMALL_BATCHES[-1][0]
 """The first steps are quicker, with smaller batches."""
@@ -43,79 +38,6 @@ N_SINGLE_STROKES = 3
 PHASES = ("idle", "training", "segmenting")
 AIMS = {"p99": 20, "longest": 100}
 """Milliseconds that a phase may be worse than idle."""
-
-
-class Heartbeat:
-    """Time how late a timer of 10 ms fires: what a person feels as stutter."""
-
-    def __init__(self) -> None:
-        self._timer = QTimer(timerType=Qt.TimerType.PreciseTimer)
-        self._timer.timeout.connect(self._beat)
-        self._last = 0.0
-        self.gaps: list[float] = []
-
-    def listen(self, seconds: float) -> np.ndarray:
-        """Return the milliseconds between the beats of the next seconds."""
-        self.gaps, self._last = [], perf_counter()
-        self._timer.start(BEAT_MS)
-        live(seconds)
-        self._timer.stop()
-        return np.array(self.gaps)
-
-    def _beat(self) -> None:
-        now = perf_counter()
-        self.gaps.append(1000 * (now - self._last))
-        self._last = now
-
-
-class Hand:
-    """Paint stroke after stroke of both classes, and go on to the next slice after a few."""
-
-    def __init__(self, user: User, strokes: Sequence[Sequence[tuple[int, Line]]]) -> None:
-        self._user = user
-        self._canvas = user.viewer.window._qt_viewer.canvas.native
-        self._strokes = strokes
-        self._timer = QTimer(timerType=Qt.TimerType.PreciseTimer)
-        self._timer.timeout.connect(lambda: next(self._moves))
-        self.released_at: list[float] = []
-        self._moves = self._paint()
-
-    def start(self) -> None:
-        self._timer.start(MOUSE_MS)
-
-    def rest(self) -> None:
-        self._timer.stop()
-
-    def _paint(self):
-        """Yield after each thing that a hand does in one report of the mouse."""
-        rng = np.random.default_rng(0)
-        for plane in cycle(range(len(self._strokes))):
-            self._user.viewer.dims.set_current_step(0, plane)
-            yield from [None] * REST
-            for value, stroke in self._strokes[plane]:
-                self._user.annotation.selected_label = value
-                elsewhere = np.array(stroke) + rng.uniform(-30, 30, 2)  # the same again would be nothing new
-                yield from self._drag(elsewhere)
-                yield from [None] * REST
-
-    def _drag(self, stroke: np.ndarray):
-        start, end = (np.array(self._user.on_canvas(self._user.annotation, corner)) for corner in stroke)
-        self._send(QEvent.Type.MouseButtonPress, start)
-        for share in np.linspace(0, 1, POINTS):
-            yield
-            self._send(QEvent.Type.MouseMove, start + share * (end - start))
-        self._send(QEvent.Type.MouseButtonRelease, end)
-        self.released_at.append(perf_counter())
-        yield
-
-    def _send(self, kind: QEvent.Type, place: np.ndarray) -> None:
-        button, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
-        on_screen = QPointF(*map(float, place))
-        at = self._canvas.mapFromGlobal(on_screen)
-        pressed = none if kind == QEvent.Type.MouseButtonRelease else button
-        cause = none if kind == QEvent.Type.MouseMove else button
-        event = QMouseEvent(kind, at, on_screen, cause, pressed, Qt.KeyboardModifier.NoModifier)
-        QApplication.sendEvent(self._canvas, event)
 
 
 @dataclass
@@ -155,18 +77,6 @@ class Run:
     first_mask: float
     use: float
     use_painting: float
-
-
-def live(seconds: float) -> None:
-    """Let the window live for a while, in a real event loop as napari's own."""
-    loop = QEventLoop()
-    QTimer.singleShot(int(1000 * seconds), loop.quit)
-    loop.exec()
-
-
-def live_until(condition: Callable[[], object]) -> None:
-    while not condition():
-        live(0.01)
 
 
 def open_window(photos: Path) -> User:
@@ -285,6 +195,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12, help="of each phase of a run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["NAPARI_UNET_HOME"] = folder
         user = open_window(Path(folder))
         hand, heart = Hand(user, strokes()), Heartbeat()
         measure(user, hand, heart, options.seconds)  # torch is loaded, and every code has run once
@@ -293,6 +204,9 @@ def main() -> None:
             runs.append(measure(user, hand, heart, options.seconds))
             print(f"run {number + 1} of {options.runs}", file=sys.stderr)
         user.close()
+    leave_a_core()  # as every job does
+    n_threads = torch.get_num_threads()
+    print(f"{n_threads} of {os.cpu_count()} threads for training and segmenting, with a window and without")
     print(gap_table(runs), speed_table(runs), sep="\n\n")
 
 
