@@ -47,7 +47,6 @@ def classes(user: User) -> None:
     user.click("segment_stack")
     user.wait("the stack is segmented", lambda: user.result and not user.session.state.segmenting)
     user.go_to(4)
-    user.key("h")  # hides the prediction
     shoot(user, "dock-segmented")
 
 

@@ -212,3 +212,16 @@ def test_one_class_more_than_fits_is_refused_and_nothing_painted_is_lost(session
     session.set_classes(without_class(session.desk.classes, 20))
     session.tick()
     assert session.desk.classes[-1].value == 40 and session.state.can_train == ""
+
+
+def test_the_next_object_is_never_the_background(viewer, desk):
+    viewer.add_image(np.zeros((8, 9)))
+    desk.find_image()
+    desk.set_task("objects")
+    layer = desk.annotate().layer
+    desk.next_object()
+    assert layer.selected_label == 2
+    layer.paint((2, 2), 5)
+    desk.changed_planes()
+    desk.next_object()
+    assert layer.selected_label == 6

@@ -341,6 +341,14 @@ def test_results_of_the_same_kind_share_a_layer(viewer, segmenting):
     assert [layer.name for layer in viewer.layers].count("cells segmentation [1]") == 1
 
 
+def test_a_new_result_hides_the_others_of_its_image(viewer, segmenting):
+    choice = volume(viewer)
+    for task in ("classes", "objects", "classes"):
+        segmenting.segment_stack(model(task=task), choice, measured(choice), COLOURS)
+    visible = [layer.name for layer in viewer.layers if "segmentation" in layer.name and layer.visible]
+    assert visible == ["cells segmentation"]
+
+
 def test_a_renamed_result_is_kept(viewer, segmenting):
     choice = volume(viewer)
     segmenting.segment_stack(model(), choice, measured(choice), COLOURS)

@@ -39,8 +39,17 @@ def test_the_first_minutes_read_well():
 
 
 def test_a_score_that_stands_still_is_told_with_a_remedy():
-    words = verdict(even(*[0.6] * 6), PAINTED, "training")
+    words = verdict(even(*[0.6] * 12), PAINTED, "training")
     assert words == "hardly improving: paint where the mask is wrong"
+
+
+def test_a_few_even_scores_at_the_start_are_no_trend():
+    assert verdict(even(*[0.6] * 8), PAINTED, "training") == "improving"
+
+
+def test_a_perfect_score_on_a_few_strokes_sends_the_eye_elsewhere():
+    words = verdict(even(*[1.0] * 12), PAINTED, "training")
+    assert words == "good where it is scored: look at other slices"
 
 
 def test_the_end_is_announced_and_told():

@@ -199,6 +199,10 @@ class Desk:
         for each in self.images:
             each.layer.selected_label = value
 
+    def next_object(self) -> None:
+        """Paint with a label that no object has yet."""
+        self.select_class(max({1} | self._stroke_values()) + 1)
+
     def changed_planes(self) -> dict[Annotated, set[Index]]:
         """Take over what was painted for any task since the last call; unknown values become classes."""
         fitting = [image for image in self._annotated if image.fits]

@@ -111,6 +111,11 @@ class Previews:
         for overlay in self._overlays:
             overlay.clear()
 
+    def show_layers(self, on: bool) -> None:
+        """Show all predictions, or hide them."""
+        for overlay in self._overlays:
+            overlay.layer.visible = on
+
     def toggle(self) -> None:
         """Show the predictions, or hide them."""
         for overlay in self._overlays:

@@ -195,6 +195,9 @@ class Segmenting:
         elif layout.kind == "labels" and order.colormap is not None:
             found.overlay.layer.colormap = order.colormap
         found.layout = layout
+        for each in self._results:  # one over another could not be told apart
+            if is_same(each.choice, order.choice):
+                each.overlay.layer.visible = each is found
         return found
 
     def drop_gone(self) -> None:

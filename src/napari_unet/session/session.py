@@ -151,6 +151,12 @@ class Session:
         with self._verb():
             self.desk.select_class(value)
 
+    def next_object(self) -> None:
+        """Paint another object from now on."""
+        with self._verb():
+            self.follow_painting()
+            self.desk.next_object()
+
     def set_settings(self, settings: Settings) -> None:
         """Train like this from the next start on; the weight map follows at once."""
         other_device = settings.device != self.settings.device
@@ -177,6 +183,7 @@ class Session:
         with self._verb():
             self.follow_painting()
             self.teaching.train()
+            self.teaching.previews.show_layers(True)
 
     def pause(self) -> None:
         """Take no more steps until resumed."""
@@ -242,6 +249,8 @@ class Session:
 
     def _share_the_computer(self) -> None:
         self.teaching.hold(self.segmenting.busy)
+        if self.segmenting.busy and self.teaching.phase in ("idle", "settled"):
+            self.teaching.previews.show_layers(False)  # it would lie over the result
         self._refresh()
 
     def save_model(self, path: Path) -> None:

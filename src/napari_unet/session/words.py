@@ -11,6 +11,10 @@ LOW_DICE, HIGH_DICE = 0.5, 0.7
 """A class that stays below the first needs strokes while another one stays above the second."""
 LAST = 3
 """So many scores in a row decide: one may be low by chance."""
+FEW = 12
+"""Fewer scores tell no trend: the first ones come every second."""
+GOOD_DICE = 0.95
+HARDLY = "hardly improving: paint where the mask is wrong"
 GAIN = 0.01
 """The score improves while the last ones are better by this than those before."""
 
@@ -96,12 +100,14 @@ def _during(scores: Sequence[Score], *, is_ending: bool) -> str:
         return "starting"
     if is_ending:
         return "settling: nearly done"
-    if len(scores) < 2 * LAST:
+    if len(scores) < FEW:
         return "improving"
     before, now = (
         fmean(score.mean_dice for score in part) for part in (scores[-2 * LAST : -LAST], scores[-LAST:])
     )
-    return "improving" if now > before + GAIN else "hardly improving: paint where the mask is wrong"
+    if now > before + GAIN:
+        return "improving"
+    return "good where it is scored: look at other slices" if now > GOOD_DICE else HARDLY
 
 
 def _settled(scores: Sequence[Score]) -> str:

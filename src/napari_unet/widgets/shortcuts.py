@@ -50,6 +50,8 @@ SHORTCUTS = (
     Shortcut("W", "show or hide the weight map", toggle_weight_map),
 )
 DIGITS = range(1, 10)
+NEXT_OBJECT = "M"
+"""As napari's own, but never below 2: label 1 is the background."""
 NOTE = """They work on the annotation layer while
 the mouse is over the image. There 1 to 7
 do not change napari's mode; its letters do."""
@@ -66,7 +68,10 @@ def bind_shortcuts(layer: Labels, session: "Session") -> None:
     """Bind the keys to this one layer; the digits only where they choose a class, not among objects."""
     for shortcut in SHORTCUTS:
         layer.bind_key(shortcut.key, _pressed(shortcut.press, session), overwrite=True)
-    for digit in DIGITS if session.state.task == "classes" else ():
+    if session.state.task == "objects":
+        layer.bind_key(NEXT_OBJECT, _pressed(lambda session: session.next_object(), session), overwrite=True)
+        return
+    for digit in DIGITS:
         layer.bind_key(str(digit), _pressed(_choose(digit), session), overwrite=True)
 
 
@@ -74,7 +79,7 @@ def unbind_shortcuts(layers: Iterable[Layer]) -> None:
     """Give the keys of annotation layers back to napari."""
     for layer in layers:
         if layer.metadata.get(OURS) == "annotation":
-            for key in (*(each.key for each in SHORTCUTS), *map(str, DIGITS)):
+            for key in (*(each.key for each in SHORTCUTS), NEXT_OBJECT, *map(str, DIGITS)):
                 layer.bind_key(key, None)
 
 

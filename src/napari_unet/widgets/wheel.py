@@ -1,7 +1,7 @@
 """Scrolling the dock must not change the numbers and choices that pass under the mouse."""
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 
 class _Guard(QObject):
@@ -15,7 +15,8 @@ class _Guard(QObject):
 
 
 def leave_wheel(*widgets: QWidget) -> None:
-    """Let these widgets turn with the wheel only once they have been clicked into."""
+    """Let numbers turn with the wheel only once clicked into; a choice made leaves the keys to the canvas."""
     for widget in widgets:
-        widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        clicked = not isinstance(widget, QComboBox)
+        widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus if clicked else Qt.FocusPolicy.TabFocus)
         widget.installEventFilter(_Guard(widget))
