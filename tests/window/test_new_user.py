@@ -124,7 +124,7 @@ def test_pause_resume_stop_and_start_again_lose_nothing(painted: User):
     painted.train()
     painted.click("pause")
     painted.wait("it is paused", lambda: painted.phase == "paused")
-    painted.pump(0.5)
+    painted.wait("the step at work is done", lambda: np.isnan([each.loss for each in log.events[-2:]]).all())
     paused_at = log.events[-1].step
     painted.photograph("paused")
     painted.pump(1)
