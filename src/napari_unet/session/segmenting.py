@@ -314,7 +314,8 @@ def _layer_shape(choice: ImageChoice, layout: ResultLayout) -> tuple[int, ...]:
 
 def _words(job: Job, whole: bool) -> str:
     """Say how it ended."""
-    name, file = job.whole.name, job.output.path.name if job.output else ""
+    name = job.whole.name if job.part is job.whole else f"this slice of {job.whole.name}"
+    file = job.output.path.name if job.output else ""
     if whole:
         hidden = "" if job.result else "; it is too large for a layer"
         return f"{name} is segmented" + (f" and saved as {file}" if file else "") + hidden
