@@ -20,6 +20,7 @@ from typing import IO, Self, get_args
 import numpy as np
 from platformdirs import user_data_path
 
+from napari_unet.core.io.output import sync_folder
 from napari_unet.core.targets import Task
 from napari_unet.session.classes import ClassStyle
 from napari_unet.session.images import Index
@@ -306,7 +307,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         for folder in path.parents[:2]:  # the name of a new entry is in the folder above
-            _sync_folder(folder)
+            sync_folder(folder)
     except OSError as error:
         raise OSError(
             f"annotation cannot be kept in {path.parent} ({error.strerror or error}): free some space there "
@@ -315,13 +316,3 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):  # renamed, or never made
             temporary.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # Windows cannot open a folder
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

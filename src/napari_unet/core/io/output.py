@@ -84,7 +84,7 @@ class Output:
             os.replace(self.path, replaced)
         os.replace(self._temporary, self.path)
         _remove(replaced)
-        _sync_folder(self.path.parent)
+        sync_folder(self.path.parent)
 
 
 def create_output(
@@ -199,7 +199,8 @@ def _flush(path: Path) -> None:
                 os.fsync(handle.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
     if os.name != "posix":  # Windows cannot open a folder
         return
     handle = os.open(folder, os.O_RDONLY)
