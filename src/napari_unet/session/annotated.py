@@ -80,7 +80,6 @@ class Annotated:
         self.choice, self.layer, self.task = choice, layer, task
         self.complete: set[Index] = set()
         self._background = 1
-        self.intensity: Intensity | None = None
         self.key = image_key(choice)
         self._strokes = Strokes(layer)
         self._image: Image | None = None

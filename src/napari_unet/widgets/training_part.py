@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from napari_unet.session.session import Session
 
 TRAIN = "Teach the network what you have painted. Keep painting meanwhile: new strokes are used at once.  [U]"
-PAUSE = "Let the computer rest; everything is kept.  [U]"
-RESUME = "Go on training.  [U]"
+PAUSE = "Let the computer rest, or go on training; everything is kept.  [U]"
 STOP = "End the training. The model is kept, and Train goes on from there."
 NEW = "Forget what the network has learnt and begin with an untrained one. What you painted stays."
 FORGET = "What the present model has learnt is lost. Your annotation stays. Begin with a new model?"
