@@ -45,7 +45,7 @@ clean:
 	touch $@
 
 .venv/dev.stamp: .venv/made.stamp $(DECLARED) | system-packages
-	.venv/bin/python $(INSTALL) --editable '.[gui]' --group dev
+	.venv/bin/python $(INSTALL) --editable '.[gui,cluster,bioio]' --group dev
 	touch .venv/base.stamp $@
 
 .venv-core/core.stamp: .venv-core/made.stamp $(DECLARED)
