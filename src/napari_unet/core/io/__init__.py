@@ -5,10 +5,12 @@ from napari_unet.core.io.image import Image
 from napari_unet.core.io.names import image_stem
 from napari_unet.core.io.opening import open_image, open_labels, open_stack, read_labels
 from napari_unet.core.io.output import Output, create_output
+from napari_unet.core.io.source import Source
 
 __all__ = [
     "Image",
     "Output",
+    "Source",
     "create_output",
     "find_images",
     "image_stem",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io.axes import check_axes, spatial_of
+from napari_unet.core.io.source import Source
 
 Region = tuple[slice, ...]
 
@@ -42,11 +43,13 @@ class Image:
         A name for each channel, "" where unknown.
     name
         Stem of the file, for messages and outputs.
+    source
+        Where another process finds the same image; None where it is an array in memory.
 
     Raises
     ------
     ValueError
-        Where axes, spacing or channels do not fit the shape.
+        Where axes, spacing or channels do not fit the shape, or there are no pixels.
 
     Examples
     --------
@@ -65,9 +68,14 @@ class Image:
     unit: str
     channels: tuple[str, ...]
     name: str
+    source: Source | None = None
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.data.shape, self.name)
+        if 0 in self.data.shape:
+            raise ValueError(
+                f"{self.name}: an image of shape {tuple(self.data.shape)} has no pixels; give another"
+            )
         if len(self.spacing) != len(self.spatial_axes):
             raise ValueError(
                 f"{self.name}: spacing {_numbers(self.spacing)} has {len(self.spacing)} values for the axes "
@@ -198,9 +206,9 @@ def make_image(
 
 
 def override(
-    image: Image, *, spacing: Sequence[float] | None = None, channels: Sequence[int] | None = None
+    image: Image, *, spacing: Sequence[float] | None = None, channels: Sequence[int | str] | None = None
 ) -> Image:
-    """Return the image with another spacing, or only some channels.
+    """Return the image with another spacing, or only some channels, chosen by number or by name.
 
     Raises
     ------
@@ -210,34 +218,58 @@ def override(
     Examples
     --------
     >>> image = make_image(np.zeros((3, 8, 8)), "CYX", {}, "pixel", ("a", "b", "c"), "cells")
-    >>> override(image, channels=[2, 0]).channels
+    >>> override(image, channels=[2, "a"]).channels
     ('c', 'a')
     """
     if spacing is not None:
-        image = replace(image, spacing=tuple(float(size) for size in spacing))
+        image = _with_spacing(image, tuple(float(size) for size in spacing))
     if channels is not None:
         image = _with_channels(image, channels)
     return image
 
 
-def check_channels(channels: Sequence[int], n_channels: int, name: str) -> tuple[int, ...]:
-    """Return the chosen channels; ValueError where one does not exist."""
-    chosen = tuple(index(channel) for channel in channels)
-    outside = [channel for channel in chosen if not 0 <= channel < n_channels]
-    if outside or not chosen:
-        raise ValueError(
-            f"{name}: no channel {', '.join(map(str, outside)) or 'chosen'}; "
-            f"it has {n_channels}, choose among 0 to {n_channels - 1}"
-        )
-    return chosen
+def check_channels(
+    channels: Sequence[int | str], n_channels: int, name: str, names: Sequence[str] = ()
+) -> tuple[int, ...]:
+    """Return the numbers of the chosen channels; ValueError where one does not exist or a name is not its own."""
+    numbers = [_number(channel, names) for channel in channels]
+    chosen = tuple(number for number in numbers if number is not None and 0 <= number < n_channels)
+    if len(chosen) == len(channels) > 0:
+        return chosen
+    outside = [
+        channel for channel, n in zip(channels, numbers, strict=True) if n is None or not 0 <= n < n_channels
+    ]
+    named = f" ({', '.join(names)})" if any(names) else ""
+    raise ValueError(
+        f"{name}: no channel {', '.join(map(str, outside)) or 'chosen'}; "
+        f"it has {n_channels}{named}, choose among 0 to {n_channels - 1}"
+    )
 
 
-def _with_channels(image: Image, channels: Sequence[int]) -> Image:
-    chosen = check_channels(channels, image.n_channels, image.name)
-    names = tuple(image.channels[channel] for channel in chosen)
+def _number(channel: int | str, names: Sequence[str]) -> int | None:
+    if not isinstance(channel, str):
+        return index(channel)
+    return list(names).index(channel) if list(names).count(channel) == 1 else None
+
+
+def _with_spacing(image: Image, spacing: tuple[float, ...]) -> Image:
+    source = image.source and replace(image.source, spacing=spacing)
+    return replace(image, spacing=spacing, source=source)
+
+
+def _with_channels(image: Image, channels: Sequence[int | str]) -> Image:
+    chosen = check_channels(channels, image.n_channels, image.name, image.channels)
     if "C" not in image.axes:
         return image
-    return replace(image, data=ChannelView(image.data, image.axes.index("C"), chosen), channels=names)
+    names = tuple(image.channels[channel] for channel in chosen)
+    source = image.source and replace(image.source, channels=_chosen_before(image.source, chosen))
+    data = ChannelView(image.data, image.axes.index("C"), chosen)
+    return replace(image, data=data, channels=names, source=source)
+
+
+def _chosen_before(source: Source, chosen: tuple[int, ...]) -> tuple[int | str, ...]:
+    """Channels of channels are channels of the file."""
+    return chosen if source.channels is None else tuple(source.channels[channel] for channel in chosen)
 
 
 def _in_order(block: NDArray[Any], axes: str, wanted: str) -> NDArray[Any]:

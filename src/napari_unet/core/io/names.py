@@ -5,7 +5,10 @@ from pathlib import Path
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".lsm"})
 RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-IMAGE_SUFFIXES = TIFF_SUFFIXES | RASTER_SUFFIXES | {".zarr"}
+HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".ilp"})
+FILE_SUFFIXES = TIFF_SUFFIXES | RASTER_SUFFIXES | HDF5_SUFFIXES | {".npy"}
+IMAGE_SUFFIXES = FILE_SUFFIXES | {".zarr"}
+_MEMBER = re.compile(rf"(.*(?:{'|'.join(map(re.escape, sorted(HDF5_SUFFIXES)))})):(.*)", re.I | re.S)
 _ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
@@ -16,9 +19,26 @@ def image_stem(path: str | Path) -> str:
     --------
     >>> image_stem("run/a.ome.tif"), image_stem("b.v2.png"), image_stem("c.ome.zarr")
     ('a', 'b.v2', 'c')
+    >>> image_stem("d.h5:/volumes/raw")
+    'd_volumes_raw'
     """
-    stem = Path(path).stem
-    return stem[:-4] if stem.lower().endswith(".ome") else stem
+    file, member = split_member(path)
+    stem = file.stem[:-4] if file.stem.lower().endswith(".ome") else file.stem
+    return "_".join([stem, *filter(None, member.split("/"))])
+
+
+def split_member(path: str | Path) -> tuple[Path, str]:
+    """Split "file.h5:/dataset" into the file and the dataset, "" where none is named.
+
+    Examples
+    --------
+    >>> split_member("run/a.h5:/volumes/raw")[1], split_member(r"C:\\x.h5:/a")[1], split_member("b.tif")[1]
+    ('/volumes/raw', '/a', '')
+    """
+    match = _MEMBER.fullmatch(str(path))
+    if match is None:
+        return Path(path), ""
+    return Path(match[1]), match[2].replace("\\", "/")  # which Windows makes of it
 
 
 def is_zarr(path: Path) -> bool:
@@ -35,7 +55,7 @@ def is_image(path: Path) -> bool:
     """Whether a path is something that `open_image` opens, as far as its name says."""
     if path.name.startswith("."):
         return False
-    return is_zarr(path) or (path.is_file() and path.suffix.lower() in TIFF_SUFFIXES | RASTER_SUFFIXES)
+    return is_zarr(path) or (path.is_file() and path.suffix.lower() in FILE_SUFFIXES)
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:

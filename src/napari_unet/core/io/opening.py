@@ -1,7 +1,8 @@
 """Open whatever a path is: one image, labels, or a folder's planes as one stack."""
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from napari_unet.core.io.image import Image, Region, make_image, override
 from napari_unet.core.io.names import RASTER_SUFFIXES, TIFF_SUFFIXES, image_stem, is_zarr
 from napari_unet.core.io.raster import open_raster
+from napari_unet.core.io.source import Source
 from napari_unet.core.io.tiff import open_tiff
 
 
@@ -19,7 +21,8 @@ def open_image(
     *,
     axes: str | None = None,
     spacing: Sequence[float] | None = None,
-    channels: Sequence[int] | None = None,
+    channels: Sequence[int | str] | None = None,
+    position: int | None = None,
 ) -> Image:
     """Open a TIFF, PNG, JPEG or Zarr file lazily.
 
@@ -57,7 +60,9 @@ def open_image(
     ('ZYX', (50.0, 4.0, 4.0), (1, 1, 8, 8))
     >>> folder.cleanup()
     """
-    return override(_open(Path(path), axes), spacing=spacing, channels=channels)
+    image = _open(Path(path), axes)
+    source = Source((os.path.abspath(path),), axes=axes, position=position)
+    return override(replace(image, source=source), spacing=spacing, channels=channels)
 
 
 def open_labels(
@@ -150,7 +155,7 @@ def open_stack(
     *,
     axes: str | None = None,
     spacing: Sequence[float] | None = None,
-    channels: Sequence[int] | None = None,
+    channels: Sequence[int | str] | None = None,
 ) -> Image:
     """Open files of one plane each as one stack along Z.
 
@@ -180,7 +185,8 @@ def open_stack(
     sizes = dict(zip(first.spatial_axes, first.spacing, strict=True))
     name = image_stem(paths[0].resolve().parent)
     stack = make_image(data, axes or "Z" + first.axes, sizes, first.unit, first.channels, name)
-    return override(stack, spacing=spacing, channels=channels)
+    source = Source(tuple(map(os.path.abspath, paths)), stack=True, axes=axes)
+    return override(replace(stack, source=source), spacing=spacing, channels=channels)
 
 
 def _check_plane(plane: Image, first: Image, path: Path, first_path: Path) -> None:
