@@ -127,12 +127,14 @@ def test_bf16_is_close_to_fp32(architecture, ndim):
 
 
 class Greedy(UNet):
-    """A network whose memory runs out above a number of pixels."""
+    """A network whose memory runs out above a number of pixels, or of images."""
 
-    largest = 0
+    largest, most = 0, 10**9
+    seen = ()
 
     def forward(self, image):
-        if image[0, 0].numel() > self.largest:
+        self.seen = [*self.seen, image]
+        if image[0, 0].numel() > self.largest or len(image) > self.most:
             raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to")
         return super().forward(image)
 
@@ -171,6 +173,66 @@ def test_tiles_are_as_large_as_the_memory_allows(monkeypatch):
     assert predictor.grid((5000, 5000), tile=64).tile_shape == (64, 64)
 
 
+def tiles_of(predictor, image, tile):
+    grid = predictor.grid(image.shape[1:], tile=tile)
+    read = [read_mirrored(lambda region: image[:, *region], each.read, image.shape[1:]) for each in grid]
+    return read, [each.crop for each in grid]
+
+
+@pytest.mark.parametrize("shape", [(40, 52), (10, 13, 9)])
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_tiles_at_once_are_what_each_is_alone(shape, n_classes, precision):
+    network = random_network(UNetConfig(ndim=len(shape), n_classes=n_classes, width=4, depth=1))
+    predictor, image = Predictor(network, precision=precision), noise(1, *shape)
+    blocks, crops = tiles_of(predictor, image, tile=8)
+    probabilities = predictor.predict_tiles(blocks, crops, classes=False)
+    labels = predictor.predict_tiles(blocks, crops, classes=True)
+    assert len(probabilities) == len(labels) == len(blocks) > 1
+    for block, crop, probability, label in zip(blocks, crops, probabilities, labels, strict=True):
+        logits = predictor.logits(torch.from_numpy(block[None]))[0][:, *crop]
+        tolerance = 1e-5 if precision == "fp32" else 0.02  # another batch, other sums
+        np.testing.assert_allclose(probability, torch.softmax(logits, 0), atol=tolerance)
+        np.testing.assert_allclose(predictor.predict_tile(block, crop), probability, atol=tolerance)
+        best, second = logits.topk(2, dim=0).values
+        clear = (best - second).numpy() > 4 * tolerance
+        assert label.dtype == np.uint8 and label.shape == probability.shape[1:]
+        assert clear.any() and (label == logits.argmax(0).numpy())[clear].all()
+
+
+def test_indices_of_many_classes_have_room():
+    network = random_network(UNetConfig(width=2, depth=1, n_classes=300))
+    network.head.bias.data[299] = 100
+    [labels] = Predictor(network).predict_tiles([noise(1, 8, 8)], [(slice(0, 8), slice(0, 8))], classes=True)
+    assert (labels == 299).all()
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_memory_that_is_short_halves_the_batch_and_then_the_tile(classes):
+    config = UNetConfig(width=3, depth=1, norm="none")
+    greedy = Greedy(config)
+    image, predictor = noise(1, 60, 50), Predictor(greedy, precision="fp32")
+    blocks, crops = tiles_of(predictor, image, tile=32)
+    Greedy.largest, Greedy.most = 10**9, 10**9
+    expected = predictor.predict_tiles(blocks, crops, classes=classes)
+    predictor.network.seen = []
+    Greedy.largest, Greedy.most = 40**2, 1
+    results = predictor.predict_tiles(blocks, crops, classes=classes)
+    assert [len(batch) for batch in predictor.network.seen[:3]] == [4, 2, 1]
+    for result, wanted in zip(results, expected, strict=True):
+        assert result.dtype == wanted.dtype
+        np.testing.assert_allclose(result, wanted, atol=1e-5)
+
+
+def test_a_gpu_predicts_as_many_tiles_at_once_as_fit(monkeypatch):
+    monkeypatch.setattr("napari_unet.core.inference.free_memory", lambda device: 2 * 2**30)
+    predictor = Predictor(UNet(UNetConfig(width=16, depth=2)), precision="fp32")
+    assert predictor.batch_size((64, 64)) == 1
+    predictor.device = torch.device("cuda")
+    assert predictor.batch_size((64, 64)) > 2 * predictor.batch_size((128, 128)) > 2
+    assert predictor.batch_size((10_000, 10_000)) == 1
+
+
 def test_a_region_beyond_the_image_reads_only_the_image():
     image, seen = noise(2, 5, 7), []
 
@@ -189,5 +251,24 @@ def test_a_region_beyond_the_image_reads_only_the_image():
 def test_cuda_predicts_what_the_cpu_predicts(precision, tolerance):
     network = random_network(UNetConfig(width=4, depth=2))
     image = 0.3 * noise(1, 60, 50)
-    fast = predict(Predictor(network, torch.device("cuda"), precision), image)
-    np.testing.assert_allclose(fast, predict(Predictor(network, precision="fp32"), image), atol=tolerance)
+    gpu, cpu = Predictor(network, torch.device("cuda"), precision), Predictor(network, precision="fp32")
+    np.testing.assert_allclose(predict(gpu, image), predict(cpu, image), atol=tolerance)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("shape", [(100, 90), (20, 30, 25)])
+def test_cuda_predicts_many_tiles_at_once(shape):
+    network = random_network(UNetConfig(ndim=len(shape), width=4, depth=1))
+    gpu, cpu = Predictor(network, torch.device("cuda"), "fp32"), Predictor(network, precision="fp32")
+    blocks, crops = tiles_of(cpu, 0.3 * noise(1, *shape), tile=16)
+    assert len(blocks) > 4
+    for fast, slow in zip(
+        *(each.predict_tiles(blocks, crops, classes=False) for each in (gpu, cpu)), strict=True
+    ):
+        np.testing.assert_allclose(fast, slow, atol=1e-3)
+    labels = gpu.predict_tiles(blocks, crops, classes=True)
+    same = [
+        label == slow.argmax(0)
+        for label, slow in zip(labels, cpu.predict_tiles(blocks, crops, classes=False), strict=True)
+    ]
+    assert np.concatenate([each.ravel() for each in same]).mean() > 0.99

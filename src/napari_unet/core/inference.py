@@ -107,8 +107,7 @@ class Predictor:
     @torch.inference_mode()
     def logits(self, images: Tensor) -> Tensor:
         """Return float32 logits (B, n_classes, …) of normalised images (B, C, …)."""
-        ready = images.to(device=self.device, dtype=self.dtype).contiguous(memory_format=self._format)
-        logits: Tensor = self.network(ready)
+        logits: Tensor = self.network(self._ready(images))
         return logits.float()
 
     def probabilities(self, images: Tensor) -> Tensor:
@@ -116,33 +115,74 @@ class Predictor:
         return torch.softmax(self.logits(images), dim=1)
 
     def predict_tile(self, block: NDArray[np.float32], crop: Region) -> NDArray[np.float32]:
-        """Predict what a tile has read; in smaller pieces where the memory does not suffice.
+        """Return the float32 probabilities (n_classes, *crop) of one tile; see `predict_tiles`."""
+        return self.predict_tiles([block], [crop], classes=False)[0]
+
+    def predict_tiles(
+        self, blocks: Sequence[NDArray[np.float32]], crops: Sequence[Region], *, classes: bool
+    ) -> list[NDArray[Any]]:
+        """Predict what tiles have read, all at once; in smaller pieces where the memory does not suffice.
 
         Parameters
         ----------
-        block : ndarray (C, *read) of float32
-            Normalised pixels, halo and margin included.
-        crop : tuple of slice
-            The part of the output that is kept; starts after the halo.
+        blocks : sequence of ndarray (C, *read) of float32
+            Normalised pixels, halo and margin included; equally large, as those of one `TileGrid` are.
+        crops : sequence of tuple of slice
+            For each block the part of the output that is kept; starts after the halo.
+        classes : bool
+            Whether to return the index of the most probable class instead of probabilities: less work, and
+            less to copy from a GPU.
 
         Returns
         -------
-        ndarray (n_classes, *crop) of float32
-            Probabilities.
+        list of ndarray (n_classes, *crop) of float32, or (*crop) of uint8
+            Probabilities, or indices of classes (int16 where there are more than 256).
 
         Raises
         ------
         MemoryError
             If even a piece of one stride is too much.
+
+        Examples
+        --------
+        >>> from napari_unet.core.networks.unet import UNet, UNetConfig
+        >>> predictor = Predictor(UNet(UNetConfig(width=4, depth=2, n_classes=3)))
+        >>> block, crop = np.zeros((1, 40, 40), np.float32), (slice(4, 20), slice(4, 30))
+        >>> [labels] = predictor.predict_tiles([block], [crop], classes=True)
+        >>> labels.shape, labels.dtype
+        ((16, 26), dtype('uint8'))
         """
         try:
-            return self.probabilities(torch.from_numpy(block[None]))[0][:, *crop].cpu().numpy()
+            return self._predict_batch(blocks, crops, classes)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        return self._predict_halves(block, crop)
+        if len(blocks) == 1:
+            return [self._predict_halves(blocks[0], crops[0], classes)]
+        half = len(blocks) // 2
+        first = self.predict_tiles(blocks[:half], crops[:half], classes=classes)
+        return first + self.predict_tiles(blocks[half:], crops[half:], classes=classes)
 
-    def _predict_halves(self, block: NDArray[np.float32], crop: Region) -> NDArray[np.float32]:
+    def batch_size(self, read_shape: Sequence[int]) -> int:
+        """Return how many tiles to predict at once: a tile keeps a CPU busy, a GPU takes what fits."""
+        return 1 if self.device.type == "cpu" else max(1, int(self._most_pixels() / prod(read_shape)))
+
+    @torch.inference_mode()
+    def _predict_batch(
+        self, blocks: Sequence[NDArray[np.float32]], crops: Sequence[Region], classes: bool
+    ) -> list[NDArray[Any]]:
+        images = torch.from_numpy(blocks[0][None] if len(blocks) == 1 else np.stack(blocks))
+        logits = self.network(self._ready(images.pin_memory() if self.device.type == "cuda" else images))
+        kept = [each[:, *crop] for each, crop in zip(logits, crops, strict=True)]
+        # a GPU is given all its work before the first copy back is waited for
+        finished = [_class_indices(each) if classes else torch.softmax(each.float(), dim=0) for each in kept]
+        return [each.cpu().numpy() for each in finished]
+
+    def _ready(self, images: Tensor) -> Tensor:
+        moved = images.to(self.device, non_blocking=True)
+        return moved.to(self.dtype).contiguous(memory_format=self._format)
+
+    def _predict_halves(self, block: NDArray[np.float32], crop: Region, classes: bool) -> NDArray[Any]:
         shape = [part.stop - part.start for part in crop]
         axis = longest_divisible_axis(shape, self.network.stride)
         if axis is None:
@@ -150,17 +190,13 @@ class Predictor:
                 f"the memory of {self.device} does not suffice for one tile: use a smaller --halo"
             )
         first = round_up(shape[axis] // 2, self.network.stride[axis])
-        return np.concatenate(
-            [
-                self._predict_piece(block, crop, axis, 0, first),
-                self._predict_piece(block, crop, axis, first, shape[axis] - first),
-            ],
-            axis=axis + 1,
-        )
+        pieces = (0, first), (first, shape[axis] - first)
+        results = [self._predict_piece(block, crop, axis, *piece, classes) for piece in pieces]
+        return np.concatenate(results, axis=axis - len(crop))
 
     def _predict_piece(
-        self, block: NDArray[np.float32], crop: Region, axis: int, start: int, size: int
-    ) -> NDArray[np.float32]:
+        self, block: NDArray[np.float32], crop: Region, axis: int, start: int, size: int, classes: bool
+    ) -> NDArray[Any]:
         halo = crop[axis].start
         piece = (*crop[:axis], slice(halo, halo + size), *crop[axis + 1 :])
         tile_shape = [
@@ -168,13 +204,12 @@ class Predictor:
             for part, step in zip(piece, self.network.stride, strict=True)
         ]
         length = self.read_shape(tile_shape, [part.start for part in piece])[axis]
-        return self.predict_tile(np.take(block, range(start, start + length), axis=axis + 1), piece)
+        part = np.take(block, range(start, start + length), axis=axis + 1)
+        return self.predict_tiles([part], [piece], classes=classes)[0]
 
     def _largest_tile(self, shape: Sequence[int], halo: Shape) -> Shape:
         """Split the longest side until a tile's peak fits the memory."""
-        config, stride = self.network.config, self.network.stride
-        bytes_per_pixel = MAPS_OF_LEVEL_0 * config.width * self.dtype.itemsize + 8 * config.n_classes
-        most = min(MOST_MEMORY[self.device.type], free_memory(self.device) / 2) / bytes_per_pixel
+        stride, most = self.network.stride, self._most_pixels()
         tile = [round_up(size, step) for size, step in zip(shape, stride, strict=True)]
         while prod(self.read_shape(tile, halo)) > most:
             axis = longest_divisible_axis(tile, stride)
@@ -183,6 +218,11 @@ class Predictor:
             n_pieces = -(-shape[axis] // tile[axis]) + 1
             tile[axis] = min(tile[axis] - stride[axis], round_up(-(-shape[axis] // n_pieces), stride[axis]))
         return tuple(tile)
+
+    def _most_pixels(self) -> float:
+        config = self.network.config
+        bytes_per_pixel = MAPS_OF_LEVEL_0 * config.width * self.dtype.itemsize + 8 * config.n_classes
+        return min(MOST_MEMORY[self.device.type], free_memory(self.device) / 2) / bytes_per_pixel
 
 
 def predict(
@@ -283,6 +323,13 @@ def _fold_sequence(layers: nn.Sequential) -> None:
                 conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
             )
             layers[index] = nn.Identity()
+
+
+def _class_indices(logits: Tensor) -> Tensor:
+    """Return which of the logits (n_classes, …) is largest, in the smallest type that holds it."""
+    if len(logits) == 2:
+        return (logits[1] > logits[0]).to(torch.uint8)
+    return logits.argmax(dim=0).to(torch.uint8 if len(logits) <= 256 else torch.int16)
 
 
 def longest_divisible_axis(shape: Sequence[int], stride: Sequence[int]) -> int | None:
