@@ -5,6 +5,7 @@ from collections.abc import Mapping
 AXES = "TCZYX"
 SPATIAL = "ZYX"
 UNKNOWN_UNIT = "pixel"
+PLAIN_AXES = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}  # of an array that does not say what it is
 
 # symbol -> (name in OME-NGFF, metres)
 _LENGTHS = {

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# what tifffile, zarr and the decoders of imagecodecs and numcodecs raise on damaged bytes
+# what tifffile, zarr, h5py and the decoders of imagecodecs and numcodecs raise on damaged bytes
 _DAMAGE: tuple[type[Exception], ...] = (
     ValueError,
     TypeError,
     IndexError,
     KeyError,
+    OverflowError,
     RuntimeError,
     EOFError,
     struct.error,
@@ -20,12 +21,25 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 
 @contextmanager
-def readable(path: Path, *also: type[Exception]) -> Iterator[None]:
-    """Turn whatever a decoder says about damaged bytes into a ValueError that names file and remedy."""
+def readable(path: Path, *also: type[Exception], place: str = "") -> Iterator[None]:
+    """Turn whatever a decoder says about damaged bytes into a ValueError that names file and remedy.
+
+    `place` says where in the file it happened: a page, a region.
+    """
     try:
         yield
     except _DAMAGE + also as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+        where = f"{place}: " if place else ""
         raise ValueError(
-            f"{path.name} cannot be read ({reason}); copy the file again or save it anew"
+            f"{path.name} cannot be read ({where}{reason}); copy the file again or save it anew"
         ) from error
+
+
+def shown(region: tuple[slice, ...]) -> str:
+    """Spell a region as an index.
+
+    >>> shown((slice(0, 2), slice(16, 32)))
+    'region [0:2, 16:32]'
+    """
+    return f"region [{', '.join(f'{part.start}:{part.stop}' for part in region)}]"

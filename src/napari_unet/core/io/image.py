@@ -231,7 +231,7 @@ def override(
 def check_channels(
     channels: Sequence[int | str], n_channels: int, name: str, names: Sequence[str] = ()
 ) -> tuple[int, ...]:
-    """Return the numbers of the chosen channels; ValueError where one does not exist or a name is not its own."""
+    """Return the numbers of the chosen channels; ValueError where one does not exist or is ambiguous."""
     numbers = [_number(channel, names) for channel in channels]
     chosen = tuple(number for number in numbers if number is not None and 0 <= number < n_channels)
     if len(chosen) == len(channels) > 0:

@@ -1,6 +1,7 @@
 """Which paths are images, and what they are called."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".lsm"})
@@ -9,6 +10,7 @@ HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".ilp"})
 FILE_SUFFIXES = TIFF_SUFFIXES | RASTER_SUFFIXES | HDF5_SUFFIXES | {".npy"}
 IMAGE_SUFFIXES = FILE_SUFFIXES | {".zarr"}
 _MEMBER = re.compile(rf"(.*(?:{'|'.join(map(re.escape, sorted(HDF5_SUFFIXES)))})):(.*)", re.I | re.S)
+_SHOWN = 10
 _ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
@@ -20,25 +22,34 @@ def image_stem(path: str | Path) -> str:
     >>> image_stem("run/a.ome.tif"), image_stem("b.v2.png"), image_stem("c.ome.zarr")
     ('a', 'b.v2', 'c')
     >>> image_stem("d.h5:/volumes/raw")
-    'd_volumes_raw'
+    'd'
     """
-    file, member = split_member(path)
-    stem = file.stem[:-4] if file.stem.lower().endswith(".ome") else file.stem
-    return "_".join([stem, *filter(None, member.split("/"))])
+    stem = split_member(path)[0].stem
+    return stem[:-4] if stem.lower().endswith(".ome") else stem
 
 
 def split_member(path: str | Path) -> tuple[Path, str]:
-    """Split "file.h5:/dataset" into the file and the dataset, "" where none is named.
+    r"""Split "file.h5:/dataset" into the file and the dataset, "" where none is named.
 
     Examples
     --------
-    >>> split_member("run/a.h5:/volumes/raw")[1], split_member(r"C:\\x.h5:/a")[1], split_member("b.tif")[1]
+    >>> split_member("run/a.h5:/volumes/raw")[1], split_member(r"C:\x.h5:/a")[1], split_member("b.tif")[1]
     ('/volumes/raw', '/a', '')
     """
     match = _MEMBER.fullmatch(str(path))
     if match is None:
         return Path(path), ""
     return Path(match[1]), match[2].replace("\\", "/")  # which Windows makes of it
+
+
+def check_position(position: int | None, names: Sequence[str], name: str) -> int:
+    """Return the position, the first where none is chosen; ValueError where the file does not have it."""
+    if position is None or 0 <= position < len(names):
+        return position or 0
+    listed = f" ({', '.join(names[:_SHOWN])})" if any(names[:_SHOWN]) else ""
+    raise ValueError(
+        f"{name} has no position {position}: it has {len(names)}{listed}, choose among 0 to {len(names) - 1}"
+    )
 
 
 def is_zarr(path: Path) -> bool:

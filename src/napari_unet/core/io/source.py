@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.core.io.names import split_member
+from napari_unet.core.io.names import TIFF_SUFFIXES, split_member
 
 if TYPE_CHECKING:
     from napari_unet.core.io.image import Image
@@ -69,7 +69,7 @@ class Source:
     def fingerprint(self) -> str:
         """Return a SHA-256 that moves when any file is replaced, or anything else than its folder differs.
 
-        It covers name, size and time of change of every file (of a Zarr store: of all in it), and the options.
+        It covers name, size and time of change of every file (of all in a Zarr store), and the options.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class Source:
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
     """Every file at `path`, with its name relative to it, sorted folder by folder."""
     if not path.is_dir():
-        yield from ((file.name, file) for file in companions(path))
+        yield from ((file.name, file) for file in _companions(path))
         return
     for folder, folders, names in os.walk(path):
         folders.sort()
@@ -100,6 +100,10 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
             yield file.relative_to(path).as_posix(), file
 
 
-def companions(path: Path) -> list[Path]:
-    """Return the file and, of an OME-TIFF of several files, the others that it names."""
-    return [path]
+def _companions(path: Path) -> list[Path]:
+    """Return the file and the other files of an OME-TIFF of several."""
+    if path.suffix.lower() not in TIFF_SUFFIXES:
+        return [path]
+    from napari_unet.core.io.tiff import companions  # an image of which has a source
+
+    return companions(path)

@@ -22,14 +22,17 @@ class TiffMetadata:
     channels: tuple[str, ...] = ()
 
 
-def read_metadata(tif: TiffFile, series: TiffPageSeries) -> TiffMetadata:
-    """Read the metadata of the first image from the richest source that the file has."""
+def read_metadata(tif: TiffFile, position: int = 0) -> TiffMetadata:
+    """Read the metadata of one series from the richest source that the file has."""
+    series = tif.series[position]
     if series.kind == "ome":
-        return _ome(tif.ome_metadata or "")
+        return _ome(tif.ome_metadata or "", series.name, position, len(tif.series))
+    if series.kind == "lsm":
+        return _lsm(tif.lsm_metadata or {})
     if tif.imagej_metadata is not None:
         return _imagej(tif.imagej_metadata, series)
     if tif.shaped_metadata:
-        return _shaped(tif.shaped_metadata[0], series.keyframe)
+        return _shaped(tif.shaped_metadata[min(position, len(tif.shaped_metadata) - 1)], series.keyframe)
     return _plain(series.keyframe)
 
 
@@ -52,8 +55,12 @@ def known_axes(axes: str, shape: Sequence[int], name: str) -> str:
     return axes
 
 
-def _ome(xml: str) -> TiffMetadata:
-    pixels = ElementTree.fromstring(xml).find("{*}Image/{*}Pixels")
+def _ome(xml: str, name: str, position: int, n_series: int) -> TiffMetadata:
+    images = ElementTree.fromstring(xml).findall("{*}Image")
+    if len(images) != n_series:  # tifffile leaves out those without pixels
+        images = [image for image in images if image.get("Name") == name] or images
+        position = 0
+    pixels = images[position].find("{*}Pixels") if images else None
     if pixels is None:
         return TiffMetadata()
     sizes = {
@@ -64,6 +71,17 @@ def _ome(xml: str) -> TiffMetadata:
     spacing, unit = common_unit(sizes)
     channels = tuple(channel.get("Name", "") for channel in pixels.findall("{*}Channel"))
     return TiffMetadata(spacing, unit, channels)
+
+
+def _lsm(metadata: Mapping[str, Any]) -> TiffMetadata:
+    """Zeiss gives voxel sizes in metres."""
+    sizes = {
+        axis: float(f"{1e6 * size:.12g}")
+        for axis in "ZYX"
+        if (size := _size(metadata.get(f"VoxelSize{axis}")))
+    }
+    names = metadata.get("ChannelColors", {}).get("ColorNames", ())
+    return TiffMetadata(sizes, "µm" if sizes else UNKNOWN_UNIT, tuple(map(str, names)))
 
 
 def _imagej(metadata: Mapping[str, Any], series: TiffPageSeries) -> TiffMetadata:
