@@ -1,6 +1,7 @@
 """TIFF, ImageJ TIFF, BigTIFF and OME-TIFF, written region by region into place."""
 
 import errno
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from napari_unet.core.io.damage import readable
+from napari_unet.core.io.disk import sync_file
 from napari_unet.core.io.image import Region
-from napari_unet.core.io.layout import Layout
+from napari_unet.core.io.layout import Layout, stored
+from napari_unet.core.io.ngff import PROVENANCE
 
 _IMAGEJ_DTYPES = (np.uint8, np.uint16, np.float32)
 _IMAGEJ_LIMIT = 2**32 - 2**25  # beyond it the offsets need BigTIFF, which ImageJ's own reader does not know
@@ -30,10 +34,28 @@ class TiffSink:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """None but the finest: coarser ones would cost their disk space before they are known."""
+        return ()
+
     def write(self, region: Region, array: NDArray[Any]) -> None:
         """Store `array` at `region`."""
         pixels = np.memmap(self.path, self.dtype, "r+", self.offset, self.shape)
-        np.copyto(pixels[region], array, casting="same_kind")
+        pixels[region] = stored(array, self.dtype.newbyteorder("="))
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """Return a copy of `region`."""
+        pixels = np.memmap(self.path, self.dtype, "r", self.offset, self.shape)
+        return np.array(pixels[region], self.dtype.newbyteorder("="))
+
+    def reduce(self, level: int, task: int) -> None:
+        """There is nothing to make."""
+        raise IndexError(f"a TIFF has no level {level} with a block {task}")
+
+    def flush(self) -> None:
+        """Wait until all bytes are on the disk."""
+        sync_file(self.path)
 
 
 def create_tiff(path: Path, layout: Layout, *, ome: bool) -> TiffSink:
@@ -59,6 +81,17 @@ def create_tiff(path: Path, layout: Layout, *, ome: bool) -> TiffSink:
     return TiffSink(path, offset, layout.shape, layout.dtype.newbyteorder("<"))
 
 
+def open_tiff_result(path: Path, layout: Layout) -> TiffSink:
+    """Open for writing what `create_tiff` has made; ValueError where it is another."""
+    with readable(path), tifffile.TiffFile(path) as tif:
+        series = tif.series[0]
+        offset, there = series.dataoffset, (series.shape, series.dtype)
+        ends = (offset or 0) + layout.n_bytes
+    if offset is None or there != (layout.shape, layout.dtype) or path.stat().st_size < ends:
+        raise ValueError(f"{path} is another result or not whole; remove it and start anew")
+    return TiffSink(path, offset, layout.shape, layout.dtype.newbyteorder("<"))
+
+
 def _suits_imagej(layout: Layout) -> bool:
     """Whether ImageJ's metadata can say it all; it forgets axes of size 1, and tifffile an X of 1."""
     sizes = dict(zip(layout.axes, layout.shape, strict=True))
@@ -73,14 +106,23 @@ def _imagej(layout: Layout) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "unit": "micron" if layout.unit == "µm" else layout.unit.replace("Å", "angstrom")
     }
-    if layout.info:
-        metadata["Info"] = layout.info
     if "Z" in layout.sizes:
         metadata["spacing"] = layout.sizes["Z"]
     if any(layout.channels) and layout.n_channels > 1:
         planes = layout.shape[: -len("YX")]
         metadata["Labels"] = list(layout.channels) * (int(np.prod(planes)) // layout.n_channels)
-    return metadata
+    return metadata | _info(layout)
+
+
+def _shaped(layout: Layout) -> dict[str, Any]:
+    metadata = {"spacing": list(layout.spacing), "unit": layout.unit, "channels": list(layout.channels)}
+    return metadata | _info(layout)
+
+
+def _info(layout: Layout) -> dict[str, Any]:
+    """Return the text that ImageJ shows: what the layout brings, else where the result comes from."""
+    text = layout.info or (json.dumps({PROVENANCE: layout.provenance}) if layout.provenance else "")
+    return {"Info": text} if text else {}
 
 
 def _ome(layout: Layout) -> dict[str, Any]:
@@ -90,13 +132,11 @@ def _ome(layout: Layout) -> dict[str, Any]:
         metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": unit}
     if any(layout.channels):
         metadata["Channel"] = {"Name": list(layout.channels)}
+    if layout.provenance:
+        values = {key: json.dumps(value, ensure_ascii=False) for key, value in layout.provenance.items()}
+        metadata["MapAnnotation"] = {"Namespace": PROVENANCE, "Value": values}
     # tifffile's default is random, and the same run shall give the same bytes
     return metadata | {"UUID": str(uuid5(NAMESPACE_URL, f"napari-unet:{layout}"))}
-
-
-def _shaped(layout: Layout) -> dict[str, Any]:
-    metadata = {"spacing": list(layout.spacing), "unit": layout.unit, "channels": list(layout.channels)}
-    return metadata | ({"Info": layout.info} if layout.info else {})
 
 
 def _allocate(path: Path, offset: int, n_bytes: int) -> None:

@@ -1,0 +1,101 @@
+"""Labels inside an OME-Zarr image: where they lie, how they are stored, and the list that names them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from napari_unet.core.io.damage import readable
+from napari_unet.core.io.names import has_zarr_metadata
+
+if TYPE_CHECKING:
+    import zarr
+
+FOLDER = "labels"
+
+
+def labels_path(image_store: Path, name: str) -> Path:
+    """Return where labels lie inside an OME-Zarr image.
+
+    Parameters
+    ----------
+    image_store
+        Folder of the image: the store, or a position in it.
+    name
+        Of the labels.
+
+    Returns
+    -------
+    Path
+        `image_store/labels/name`, which need not exist.
+
+    Raises
+    ------
+    ValueError
+        Where the store is no OME-Zarr image, or the name would leave it or hide.
+    """
+    _open_image(image_store)
+    if not name or name.startswith(".") or name == "zarr.json" or set(name) & set("/\\:"):
+        raise ValueError(f"{name!r} cannot be a name of labels; use one without slashes or a dot in front")
+    path = image_store / FOLDER / name
+    if not path.resolve().is_relative_to(image_store.resolve()):
+        raise ValueError(f"{path} leads out of {image_store.name}; choose another name for the labels")
+    return path
+
+
+def is_labels_path(path: Path) -> bool:
+    """Whether a path is that of labels inside an image, as `labels_path` returns it."""
+    return path.parent.name == FOLDER and has_zarr_metadata(path.parent.parent)
+
+
+def store_format(image_store: Path | None) -> tuple[Literal[2, 3], str]:
+    """Return Zarr format and chunk separator of labels: those of their image, else 3 and "/"."""
+    if image_store is None:
+        return 3, "/"
+    group, ome = _open_image(image_store)
+    array = group[ome["multiscales"][0]["datasets"][0]["path"]]
+    return group.metadata.zarr_format, getattr(array.metadata, "dimension_separator", "/")
+
+
+def register_labels(image_store: Path, name: str) -> None:
+    """Add labels to the list that the image's viewers read; those that are there stay.
+
+    Parameters
+    ----------
+    image_store
+        As of `labels_path`.
+    name
+        Of labels that are complete.
+
+    Raises
+    ------
+    ValueError
+        Where the store is no OME-Zarr image.
+    """
+    import zarr
+
+    image, _ = _open_image(image_store)
+    zarr_format = image.metadata.zarr_format
+    group = zarr.open_group(str(image_store / FOLDER), mode="a", zarr_format=zarr_format)
+    listed = _ome(group)
+    names: list[str] = list(listed.get("labels", ()))
+    if name in names:
+        return
+    changed = {**listed, "labels": [*names, name]}
+    group.attrs.update({"ome": {"version": "0.5", **changed}} if zarr_format > 2 else changed)
+
+
+def _open_image(store: Path) -> tuple["zarr.Group", Mapping[str, Any]]:
+    import zarr
+
+    with readable(store, FileNotFoundError):
+        group = zarr.open_group(str(store), mode="r", use_consolidated=False)
+        ome = _ome(group)
+    if not ome.get("multiscales"):
+        raise ValueError(f"{store} is no OME-Zarr image; give one, or one of its positions")
+    return group, ome
+
+
+def _ome(group: "zarr.Group") -> Mapping[str, Any]:
+    attributes = dict(group.attrs)
+    ome: Mapping[str, Any] = attributes.get("ome", attributes)  # type: ignore[assignment]
+    return ome
