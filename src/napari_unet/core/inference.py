@@ -14,6 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from napari_unet.core.devices import DTYPES, choose_precision, free_memory, is_out_of_memory
 from napari_unet.core.networks import Network
+from napari_unet.core.networks.unet import relative
 from napari_unet.core.tiling import Region, Shape, TileGrid, balanced_tile_shape, mirror_indices, round_up
 
 # Level 0 has to hold the skip, the upsampled map, both once more side by side, what the convolution makes
@@ -172,8 +173,10 @@ class Predictor:
         self, blocks: Sequence[NDArray[np.float32]], crops: Sequence[Region], classes: bool
     ) -> list[NDArray[Any]]:
         images = torch.from_numpy(blocks[0][None] if len(blocks) == 1 else np.stack(blocks))
-        logits = self.network(self._ready(images.pin_memory() if self.device.type == "cuda" else images))
-        kept = [each[:, *crop] for each, crop in zip(logits, crops, strict=True)]
+        common = _around(crops)
+        ready = self._ready(images.pin_memory() if self.device.type == "cuda" else images)
+        logits = self.network(ready, common)
+        kept = [each[:, *relative(crop, common)] for each, crop in zip(logits, crops, strict=True)]
         # a GPU is given all its work before the first copy back is waited for
         finished = [_class_indices(each) if classes else torch.softmax(each.float(), dim=0) for each in kept]
         return [each.cpu().numpy() for each in finished]
@@ -191,7 +194,7 @@ class Predictor:
             )
         first = round_up(shape[axis] // 2, self.network.stride[axis])
         pieces = (0, first), (first, shape[axis] - first)
-        results = [self._predict_piece(block, crop, axis, *piece, classes) for piece in pieces]
+        results = [self._predict_piece(block, crop, axis, start, size, classes) for start, size in pieces]
         return np.concatenate(results, axis=axis - len(crop))
 
     def _predict_piece(
@@ -323,6 +326,14 @@ def _fold_sequence(layers: nn.Sequential) -> None:
                 conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
             )
             layers[index] = nn.Identity()
+
+
+def _around(crops: Sequence[Region]) -> Region:
+    """Return the smallest region that holds all of them."""
+    return tuple(
+        slice(min(part.start for part in parts), max(part.stop for part in parts))
+        for parts in zip(*crops, strict=True)
+    )
 
 
 def _class_indices(logits: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from napari_unet.core.networks.unet import CONV, ConvBlock, Shape, UNetConfig, initialise, pad_to
+from napari_unet.core.networks.unet import CONV, ConvBlock, Region, Shape, UNetConfig, initialise, pad_to
 
 
 class EncoderNetwork(nn.Module):
@@ -48,11 +48,11 @@ class EncoderNetwork(nn.Module):
         """Return the smallest spatial shape of an image whose logits cover ``output_shape``."""
         return tuple(-(-size // step) * step for size, step in zip(output_shape, self.stride, strict=True))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return logits (B, n_classes, …) of an image (B, in_channels, …) of any size."""
+    def forward(self, image: Tensor, keep: Region | None = None) -> Tensor:
+        """Return logits (B, n_classes, …) of an image (B, in_channels, …) of any size, or of a part of it."""
         shape = image.shape[2:]
         logits = self.logits(pad_to(image, self.input_shape(shape)))
-        return logits[tuple(slice(size) for size in (*logits.shape[:2], *shape))]
+        return logits[:, :, *(keep or (slice(size) for size in shape))]
 
     def reach(self, axis: int, level: int) -> int:
         """Pixels on each side that the two convolutions of a level look at."""

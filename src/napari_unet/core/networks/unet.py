@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 Shape = tuple[int, ...]
+Region = tuple[slice, ...]
 
 CONV: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -240,9 +241,11 @@ class UNet(nn.Module):
             )
         return tuple(self._input_size(axis, size)[0] for axis, size in enumerate(output_shape))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Return logits (B, n_classes, …) of an image (B, in_channels, …)."""
-        shape = image.shape[2:]
+    def forward(self, image: Tensor, keep: Region | None = None) -> Tensor:
+        """Return logits (B, n_classes, …) of an image (B, in_channels, …), or only those of a part of it.
+
+        They are the same; what they do not depend on is left out where it costs most, in the decoder.
+        """
         x = self._fit(image)
         skips = []
         for block, pool in zip(self.encoder, self.pools, strict=False):
@@ -250,13 +253,48 @@ class UNet(nn.Module):
             skips.append(x)
             x = pool(x)
         x = self.dropout(self.encoder[-1](x))
+        if self.config.padding == "valid":
+            logits = self._decode_valid(x, skips)
+            return logits if keep is None else logits[:, :, *keep]
+        return self._decode(x, skips, keep or tuple(slice(0, size) for size in image.shape[2:]))
+
+    def _decode_valid(self, x: Tensor, skips: list[Tensor]) -> Tensor:
         for upsample, block, skip in reversed(list(zip(self.upsamples, self.decoder, skips, strict=True))):
             x = upsample(x)
             x = block(torch.cat([crop_centre(skip, x.shape[2:]), x], dim=1))
         logits: Tensor = self.head(x)
-        if self.config.padding == "valid":
-            return logits
-        return logits[tuple(slice(size) for size in (*logits.shape[:2], *shape))]
+        return logits
+
+    def _decode(self, x: Tensor, skips: list[Tensor], keep: Region) -> Tensor:
+        regions = self._decoded_regions(keep, skips)
+        covered = tuple(slice(0, size) for size in x.shape[2:])
+        for level in reversed(range(self.config.depth)):
+            axes = zip(regions[level], self.config.pools[level], strict=True)
+            below = tuple(slice(part.start // step, part.stop // step) for part, step in axes)
+            x = self.upsamples[level](x[:, :, *relative(below, covered)])
+            x = self.decoder[level](torch.cat([skips[level][:, :, *regions[level]], x], dim=1))
+            covered = regions[level]
+        logits: Tensor = self.head(x)
+        return logits[:, :, *relative(keep, covered)]
+
+    def _decoded_regions(self, keep: Region, skips: list[Tensor]) -> list[Region]:
+        """For each level what has to be decoded: what the level above needs, and what the convolutions reach.
+
+        Beyond it they see zeros, which is right at the border of the image only.
+        """
+        regions = []
+        for level, (skip, pool) in enumerate(zip(skips, self.config.pools, strict=True)):
+            region = []
+            for axis, (part, step, size) in enumerate(zip(keep, pool, skip.shape[2:], strict=True)):
+                interpolated = step if self.config.upsample == "linear" and step > 1 else 0
+                reach = self._lost(axis, level) // 2 + interpolated
+                start = max(0, (part.start - reach) // step * step)
+                region.append(slice(start, min(size, -(-(part.stop + reach) // step) * step)))
+            regions.append(tuple(region))
+            keep = tuple(
+                slice(part.start // step, part.stop // step) for part, step in zip(region, pool, strict=True)
+            )
+        return regions
 
     def _fit(self, image: Tensor) -> Tensor:
         shape = tuple(image.shape[2:])
@@ -313,6 +351,14 @@ def crop_centre(x: Tensor, shape: Sequence[int]) -> Tensor:
     starts = [(size - target) // 2 for size, target in zip(x.shape[2:], shape, strict=True)]
     inner = (slice(start, start + size) for start, size in zip(starts, shape, strict=True))
     return x[(slice(None), slice(None), *inner)]
+
+
+def relative(region: Region, covered: Region) -> Region:
+    """Return where a region lies in an array that covers another one around it."""
+    return tuple(
+        slice(part.start - whole.start, part.stop - whole.start)
+        for part, whole in zip(region, covered, strict=True)
+    )
 
 
 def initialise(network: nn.Module) -> None:
