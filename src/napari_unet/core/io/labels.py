@@ -1,6 +1,8 @@
 """Labels inside an OME-Zarr image: where they lie, how they are stored, and the list that names them."""
 
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,13 +49,40 @@ def is_labels_path(path: Path) -> bool:
     return path.parent.name == FOLDER and has_zarr_metadata(path.parent.parent)
 
 
-def store_format(image_store: Path | None) -> tuple[Literal[2, 3], str]:
-    """Return Zarr format and chunk separator of labels: those of their image, else 3 and "/"."""
+@dataclass(frozen=True)
+class StoreFormat:
+    """How labels are stored: Zarr format, separator in names of chunks, pixels by which axes are shifted."""
+
+    zarr_format: Literal[2, 3] = 3
+    separator: str = "/"
+    shifts: Mapping[str, float] = field(default_factory=dict)
+
+
+def store_format(image_store: Path | None) -> StoreFormat:
+    """Return how labels are stored so that they suit their image and lie on it; without one, the newest."""
     if image_store is None:
-        return 3, "/"
+        return StoreFormat()
     group, ome = _open_image(image_store)
-    array = group[ome["multiscales"][0]["datasets"][0]["path"]]
-    return group.metadata.zarr_format, getattr(array.metadata, "dimension_separator", "/")
+    multiscale = ome["multiscales"][0]
+    array = group[multiscale["datasets"][0]["path"]]
+    separator = getattr(array.metadata, "dimension_separator", "/")
+    return StoreFormat(group.metadata.zarr_format, separator, _shifts(multiscale))
+
+
+def _shifts(multiscale: Mapping[str, Any]) -> dict[str, float]:
+    """Return where the first pixel of an image lies, in its pixels."""
+    names = [str(axis["name"]).upper() for axis in multiscale.get("axes", ()) if isinstance(axis, dict)]
+    scales, starts = [1.0] * len(names), [0.0] * len(names)
+    finest = multiscale["datasets"][0]
+    for holder in (finest, multiscale):  # what holds for all levels comes after what holds for one
+        for step in holder.get("coordinateTransformations", ()):
+            factors, offsets = (
+                step.get("scale", [1.0] * len(names)),
+                step.get("translation", [0.0] * len(names)),
+            )
+            scales = [scale * factor for scale, factor in zip(scales, factors, strict=True)]
+            starts = [s * f + o for s, f, o in zip(starts, factors, offsets, strict=True)]
+    return {name: start / scale for name, start, scale in zip(names, starts, scales, strict=True)}
 
 
 def register_labels(image_store: Path, name: str) -> None:
@@ -82,14 +111,29 @@ def register_labels(image_store: Path, name: str) -> None:
         return
     changed = {**listed, "labels": [*names, name]}
     group.attrs.update({"ome": {"version": "0.5", **changed}} if zarr_format > 2 else changed)
+    _consolidate_again(image_store)
+
+
+def _consolidate_again(image_store: Path) -> None:
+    """Where one file repeats the metadata of a whole store, readers look nowhere else."""
+    import zarr
+
+    image = zarr.open_group(str(image_store), mode="r")
+    if image.metadata.consolidated_metadata is None:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that not all formats define it: this store has it already
+        zarr.consolidate_metadata(str(image_store), zarr_format=image.metadata.zarr_format)
 
 
 def _open_image(store: Path) -> tuple["zarr.Group", Mapping[str, Any]]:
     import zarr
 
-    with readable(store, FileNotFoundError):
-        group = zarr.open_group(str(store), mode="r", use_consolidated=False)
-        ome = _ome(group)
+    ome: Mapping[str, Any] = {}
+    if has_zarr_metadata(store):
+        with readable(store, FileNotFoundError):
+            group = zarr.open_group(str(store), mode="r", use_consolidated=False)
+            ome = _ome(group)
     if not ome.get("multiscales"):
         raise ValueError(f"{store} is no OME-Zarr image; give one, or one of its positions")
     return group, ome

@@ -13,7 +13,7 @@ _TYPES = {"T": "time", "C": "channel"}
 
 def attributes(layout: Layout, levels: Sequence[Level], name: str, zarr_format: int) -> dict[str, Any]:
     """Return the attributes of the group that holds the levels, "0" the finest."""
-    multiscale = {
+    multiscale: dict[str, Any] = {
         "name": name,
         "axes": [_axis(axis, layout.unit) for axis in layout.axes],
         "datasets": [
@@ -22,11 +22,12 @@ def attributes(layout: Layout, levels: Sequence[Level], name: str, zarr_format: 
         ],
         "type": "strided" if layout.is_labels else "mean",
     }
-    described = {"multiscales": [multiscale], **_kind(layout)}
+    described: dict[str, Any] = {"multiscales": [multiscale], **_kind(layout)}
     ours = {PROVENANCE: dict(layout.provenance)} if layout.provenance else {}
     if zarr_format > 2:
         return {"ome": {"version": "0.5", **described}, **ours}
-    multiscale["version"] = "0.4"
+    for part in (multiscale, described.get("image-label", {})):
+        part["version"] = "0.4"
     return {**described, **ours}
 
 

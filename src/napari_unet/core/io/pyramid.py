@@ -1,5 +1,6 @@
 """Geometry of a multiscale result: levels, their blocks, and how pixels of one become pixels of the next."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -54,10 +55,13 @@ class Level:
         )
 
 
-def pyramid(layout: Layout, block_shape: tuple[int, ...]) -> tuple[Level, ...]:
+def pyramid(
+    layout: Layout, block_shape: tuple[int, ...], shifts: Mapping[str, float] | None = None
+) -> tuple[Level, ...]:
     """Return the levels of a result, finest first: Y and X are halved while the larger exceeds 512.
 
-    Z is halved with them while its voxels are hardly longer than the smallest.
+    Z is halved with them while its voxels are hardly longer than the smallest. The first pixel lies `shifts`
+    pixels off the origin.
 
     Examples
     --------
@@ -68,8 +72,8 @@ def pyramid(layout: Layout, block_shape: tuple[int, ...]) -> tuple[Level, ...]:
     (2.0, 2.0, 2.0)
     """
     scale = tuple(float(layout.sizes.get(axis, 1.0)) for axis in layout.axes)
-    ones = (1,) * len(scale)
-    levels = [Level(layout.shape, block_shape, ones, scale, (0.0,) * len(scale))]
+    start = tuple(layout.sizes.get(axis, 0.0) * (shifts or {}).get(axis, 0.0) for axis in layout.axes)
+    levels = [Level(layout.shape, block_shape, (1,) * len(scale), scale, start)]
     while max(levels[-1].shape[-2:]) > SMALL:
         levels.append(_coarser(levels[-1], layout))
     return tuple(levels)

@@ -85,12 +85,12 @@ def create_zarr(path: Path, layout: Layout, name: str) -> ZarrResult:
     """Create the group and its empty levels; what is never written reads as 0."""
     import zarr
 
-    zarr_format, separator = store_format(layout.image_store)
-    levels = pyramid(layout, _block_shape(layout))
-    described = attributes(layout, levels, name, zarr_format)
-    group = zarr.create_group(str(path), zarr_format=zarr_format, attributes=described)
+    form = store_format(layout.image_store)
+    levels = pyramid(layout, _block_shape(layout), form.shifts)
+    described = attributes(layout, levels, name, form.zarr_format)
+    group = zarr.create_group(str(path), zarr_format=form.zarr_format, attributes=described)
     for number, level in enumerate(levels):
-        _create_array(group, str(number), level, layout, separator)
+        _create_array(group, str(number), level, layout, form.separator)
     return open_zarr_result(path, layout)
 
 
