@@ -95,11 +95,14 @@ def test_a_chunk_that_does_not_decode_is_one_clear_sentence_and_a_missing_one_is
 
 
 def test_a_group_without_an_image_names_its_members(tmp_path: Path):
-    _store(tmp_path / "plate.zarr/A1", "0.5")
-    zarr.create_group(str(tmp_path / "plate.zarr"), zarr_format=3)
-    with pytest.raises(ValueError, match="holds A1; open one of its members"):
-        open_image(tmp_path / "plate.zarr")
-    assert open_image(tmp_path / "plate.zarr/A1").axes == "CZYX"
+    group = zarr.create_group(str(tmp_path / "g.zarr"), zarr_format=3)
+    for name in ("raw", "labels"):
+        group.create_array(name, data=PIXELS)
+    with pytest.raises(ValueError, match=r"g\.zarr is a group .* holds labels, raw; open one of these$"):
+        open_image(tmp_path / "g.zarr")
+    assert open_image(tmp_path / "g.zarr/raw").axes == "CZYX"
+    shutil.rmtree(tmp_path / "g.zarr/labels")
+    assert open_image(tmp_path / "g.zarr").axes == "CZYX"  # the only one
 
 
 def test_an_empty_or_broken_store_is_one_clear_sentence(tmp_path: Path):

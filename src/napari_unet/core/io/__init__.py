@@ -3,7 +3,15 @@
 from napari_unet.core.io.files import find_images, pair_files
 from napari_unet.core.io.image import Image
 from napari_unet.core.io.names import image_stem
-from napari_unet.core.io.opening import open_image, open_labels, open_stack, read_labels
+from napari_unet.core.io.opening import (
+    count_missing_chunks,
+    describe_format,
+    list_positions,
+    open_image,
+    open_labels,
+    open_stack,
+    read_labels,
+)
 from napari_unet.core.io.output import Output, create_output
 from napari_unet.core.io.source import Source
 
@@ -11,9 +19,12 @@ __all__ = [
     "Image",
     "Output",
     "Source",
+    "count_missing_chunks",
     "create_output",
+    "describe_format",
     "find_images",
     "image_stem",
+    "list_positions",
     "open_image",
     "open_labels",
     "open_stack",

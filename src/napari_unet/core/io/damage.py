@@ -20,18 +20,24 @@ _DAMAGE: tuple[type[Exception], ...] = (
 )
 
 
+class Unreadable(ValueError):
+    """An error that already says in one sentence which file it is and what to do."""
+
+
 @contextmanager
 def readable(path: Path, *also: type[Exception], place: str = "") -> Iterator[None]:
     """Turn whatever a decoder says about damaged bytes into a ValueError that names file and remedy.
 
-    `place` says where in the file it happened: a page, a region.
+    What is `Unreadable` says so already. `place` says where in the file it happened: a page, a region.
     """
     try:
         yield
+    except Unreadable:
+        raise
     except _DAMAGE + also as error:
         reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
         where = f"{place}: " if place else ""
-        raise ValueError(
+        raise Unreadable(
             f"{path.name} cannot be read ({where}{reason}); copy the file again or save it anew"
         ) from error
 

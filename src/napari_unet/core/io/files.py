@@ -1,11 +1,13 @@
 """Which files a name on the command line stands for, and which belong together."""
 
 import glob
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
-from napari_unet.core.io.names import image_stem, is_image, is_zarr, natural_key
+from napari_unet.core.io.names import image_stem, is_image, is_zarr, natural_key, split_member
 
 _SHOWN = 10
 
@@ -16,8 +18,9 @@ def find_images(source: str | Path) -> list[Path]:
     Parameters
     ----------
     source
-        A file (a Zarr store counts as one), a folder (its images, not those of subfolders), or a glob;
-        hidden files and what is no image by its suffix are skipped.
+        A file (a Zarr store counts as one), "file.h5:/dataset", a folder (its images, not those of
+        subfolders), or a glob, in which ** stands for folders within folders but follows no links. Hidden
+        files are skipped, and what is no image by its suffix unless the glob names that suffix.
 
     Returns
     -------
@@ -32,17 +35,49 @@ def find_images(source: str | Path) -> list[Path]:
         Where a folder or glob holds no image.
     """
     path = Path(source).expanduser()
-    if path.is_file() or is_zarr(path):
+    file, member = split_member(path)
+    if file.is_file() or is_zarr(path):
         return [path]
     if path.is_dir():
-        found = [entry for entry in path.iterdir() if is_image(entry)]
+        found = [Path(entry) for entry in _entries(path) if is_image(entry)]
     elif glob.has_magic(str(path)):
-        found = [entry for entry in map(Path, glob.glob(str(path), recursive=True)) if is_image(entry)]
+        suffix = "" if glob.has_magic(file.suffix) else file.suffix.lower()
+        found = [
+            Path(f"{entry.path}:{member}" if member else entry.path)
+            for entry in _matching(Path(file.anchor), file.parts[bool(file.anchor) :])
+            if is_image(entry, suffix)
+        ]
     else:
-        raise FileNotFoundError(f"{source} does not exist; check the path")
+        raise FileNotFoundError(f"{file} does not exist; check the path")
     if not found:
-        raise ValueError(f"{source} holds no image; give TIFF, PNG, JPEG or Zarr files")
-    return sorted(found, key=natural_key)
+        raise ValueError(f"{source} holds no image; give TIFF, PNG, JPEG, NumPy, HDF5 or Zarr files")
+    return sorted(set(found), key=natural_key)
+
+
+def _matching(folder: Path, parts: Sequence[str]) -> Iterator["os.DirEntry[str]"]:
+    """Yield what matches the parts of a pattern below a folder; nothing hidden or inside Zarr stores."""
+    first, rest = parts[0], parts[1:]
+    if first == "**":
+        yield from _matching(folder, rest or ["*"])
+        for entry in _entries(folder):
+            if entry.is_dir(follow_symlinks=False) and not is_zarr(Path(entry)):
+                yield from _matching(Path(entry), parts)
+    elif rest and not glob.has_magic(first):
+        yield from _matching(folder / first, rest)
+    else:
+        for entry in _entries(folder):
+            if fnmatch(entry.name, first) and rest:
+                yield from _matching(Path(entry), rest)
+            elif fnmatch(entry.name, first):
+                yield entry
+
+
+def _entries(folder: Path) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError:  # no folder, one that may not be read, or links in a circle: nothing matches there
+        return []
 
 
 def pair_files(

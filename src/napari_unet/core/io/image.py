@@ -193,6 +193,8 @@ def make_image(
     >>> image.axes, image.spacing, image.channels
     ('CYX', (0.5, 1.0), ('', '', ''))
     """
+    if np.dtype(data.dtype).kind not in "buif":
+        raise ValueError(f"{name}: pixels of type {data.dtype} are no numbers to segment; save them as such")
     axes = check_axes(axes.upper().replace("S", "C"), data.shape, name)
     n_channels = data.shape[axes.index("C")] if "C" in axes else 1
     return Image(
@@ -263,8 +265,14 @@ def _with_channels(image: Image, channels: Sequence[int | str]) -> Image:
         return image
     names = tuple(image.channels[channel] for channel in chosen)
     source = image.source and replace(image.source, channels=_chosen_before(image.source, chosen))
-    data = ChannelView(image.data, image.axes.index("C"), chosen)
-    return replace(image, data=data, channels=names, source=source)
+    return replace(image, data=_channels_of(image, chosen), channels=names, source=source)
+
+
+def _channels_of(image: Image, chosen: tuple[int, ...]) -> ChannelView:
+    if isinstance(image.data, ChannelView):
+        whole = image.data
+        return replace(whole, chosen=tuple(whole.chosen[channel] for channel in chosen))
+    return ChannelView(image.data, image.axes.index("C"), chosen)
 
 
 def _chosen_before(source: Source, chosen: tuple[int, ...]) -> tuple[int | str, ...]:

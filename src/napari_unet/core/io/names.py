@@ -1,13 +1,17 @@
 """Which paths are images, and what they are called."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".lsm"})
 RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
-HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".ilp"})
+HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf"})
 FILE_SUFFIXES = TIFF_SUFFIXES | RASTER_SUFFIXES | HDF5_SUFFIXES | {".npy"}
+# read through bioio; what else it reads, such as films, is rarely meant where a folder is given
+_MICROSCOPY_SUFFIXES = frozenset({".czi", ".dv", ".ims", ".lif", ".nd2", ".oib", ".oir", ".vsi"})
+FOLDER_SUFFIXES = FILE_SUFFIXES | _MICROSCOPY_SUFFIXES
 IMAGE_SUFFIXES = FILE_SUFFIXES | {".zarr"}
 _MEMBER = re.compile(rf"(.*(?:{'|'.join(map(re.escape, sorted(HDF5_SUFFIXES)))})):(.*)", re.I | re.S)
 _SHOWN = 10
@@ -62,11 +66,14 @@ def has_zarr_metadata(path: Path) -> bool:
     return any((path / mark).is_file() for mark in _ZARR_MARKS)
 
 
-def is_image(path: Path) -> bool:
-    """Whether a path is something that `open_image` opens, as far as its name says."""
-    if path.name.startswith("."):
+def is_image(entry: "os.DirEntry[str]", suffix: str = "") -> bool:
+    """Whether an entry of a folder is an image, as far as its name says; `suffix` is one more to take."""
+    if entry.name.startswith("."):
         return False
-    return is_zarr(path) or (path.is_file() and path.suffix.lower() in FILE_SUFFIXES)
+    own = os.path.splitext(entry.name)[1].lower()
+    if own in FOLDER_SUFFIXES or (own and own == suffix):
+        return os.path.isfile(entry) or is_zarr(Path(entry))  # the entry's own test fails at links in a circle
+    return is_zarr(Path(entry))
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:

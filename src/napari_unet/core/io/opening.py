@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unet.core.io.image import Image, Region, make_image, override
-from napari_unet.core.io.names import RASTER_SUFFIXES, TIFF_SUFFIXES, image_stem, is_zarr
-from napari_unet.core.io.raster import open_raster
+from napari_unet.core.io.formats import format_of
+from napari_unet.core.io.image import ChannelView, Image, Region, make_image, override
+from napari_unet.core.io.names import image_stem
 from napari_unet.core.io.source import Source
-from napari_unet.core.io.tiff import open_tiff
 
 
 def open_image(
@@ -24,19 +23,21 @@ def open_image(
     channels: Sequence[int | str] | None = None,
     position: int | None = None,
 ) -> Image:
-    """Open a TIFF, PNG, JPEG or Zarr file lazily.
+    """Open a TIFF, Zarr, HDF5, NumPy, PNG or JPEG file lazily, or whatever an installed bioio reader opens.
 
     Parameters
     ----------
     path
-        The file, or the folder of a Zarr store.
+        The file, the folder of a Zarr store, or "file.h5:/dataset".
     axes
         Letters of "TCZYX" in the order of the stored dimensions; OME-TIFF and ImageJ files have none of
         size 1 but Y and X. None takes the file's.
     spacing
         Voxel size of each spatial axis in ZYX order; None takes the file's.
     channels
-        Which channels to keep, in which order; None keeps all.
+        Which channels to keep, in which order, by number or by name; None keeps all.
+    position
+        Which image of several in the file, as `list_positions` counts them; None is the first.
 
     Returns
     -------
@@ -60,7 +61,7 @@ def open_image(
     ('ZYX', (50.0, 4.0, 4.0), (1, 1, 8, 8))
     >>> folder.cleanup()
     """
-    image = _open(Path(path), axes)
+    image = _open(Path(path), axes, position)
     source = Source((os.path.abspath(path),), axes=axes, position=position)
     return override(replace(image, source=source), spacing=spacing, channels=channels)
 
@@ -199,17 +200,68 @@ def _check_plane(plane: Image, first: Image, path: Path, first_path: Path) -> No
         )
 
 
-def _open(path: Path, axes: str | None, *, indices: bool = False) -> Image:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; check the path")
-    suffix = path.suffix.lower()
-    if is_zarr(path):
-        from napari_unet.core.io.zarr import open_zarr
+def list_positions(path: str | Path) -> tuple[str, ...]:
+    """Return the names of the images in a file: series of a TIFF, images of a Zarr store, scenes.
 
-        return open_zarr(path, axes)
-    if path.is_file() and suffix in TIFF_SUFFIXES:
-        return open_tiff(path, axes)
-    if path.is_file() and suffix in RASTER_SUFFIXES:
-        return open_raster(path, axes, indices=indices)
-    kind = "a folder" if path.is_dir() else f"no image ({suffix or 'no suffix'})"
-    raise ValueError(f"{path} is {kind}; give a TIFF, PNG, JPEG or Zarr file")
+    Parameters
+    ----------
+    path
+        As for `open_image`, whose `position` counts these names.
+
+    Returns
+    -------
+    tuple of str
+        ("",) where there is but one.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As for `open_image`.
+
+    Examples
+    --------
+    >>> import tempfile, tifffile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> tifffile.imwrite(f"{folder.name}/cells.tif", np.zeros((5, 64, 64), np.uint8))
+    >>> list_positions(f"{folder.name}/cells.tif")
+    ('',)
+    >>> folder.cleanup()
+    """
+    path = Path(path)
+    return format_of(path).positions(path)
+
+
+def describe_format(path: str | Path) -> str:
+    """Return the format of a file in words, such as "OME-TIFF" or "OME-Zarr 0.5"."""
+    path = Path(path)
+    return format_of(path).describe(path)
+
+
+def count_missing_chunks(image: Image) -> int:
+    """Count the Zarr chunks of an image that do not exist and read as the fill value.
+
+    Parameters
+    ----------
+    image
+        Only chunks of its own channels count. Of a sharded array the shards are counted.
+
+    Returns
+    -------
+    int
+        0 for any other format. A million chunks take seconds.
+
+    Examples
+    --------
+    >>> count_missing_chunks(Image(np.zeros((2, 2)), "YX", (1.0, 1.0), "pixel", ("",), "array"))
+    0
+    """
+    chosen: dict[int, Sequence[int]] = {}
+    data = image.data
+    if isinstance(data, ChannelView):
+        chosen, data = {data.axis: data.chosen}, data.data
+    count = getattr(data, "count_missing", None)  # of ZarrPixels, which other formats do not import
+    return int(count(chosen)) if count else 0
+
+
+def _open(path: Path, axes: str | None, position: int | None = None, *, indices: bool = False) -> Image:
+    return format_of(path, indices=indices).open(path, axes, position)

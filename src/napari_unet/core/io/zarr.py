@@ -1,7 +1,9 @@
 """OME-Zarr and plain Zarr; the zarr library is imported only when one is opened."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_unet.core.io.attributes import attribute_axes, attribute_sizes
 from napari_unet.core.io.axes import AXES, common_unit, unit_symbol
-from napari_unet.core.io.damage import readable
+from napari_unet.core.io.damage import Unreadable, readable, shown
 from napari_unet.core.io.image import Image, Region, make_image
-from napari_unet.core.io.names import image_stem
+from napari_unet.core.io.names import check_position, image_stem
 
 if TYPE_CHECKING:
     import zarr
 
-_PLAIN_AXES = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
+_LISTED = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +41,25 @@ class ZarrPixels:
         return np.dtype(self.array.dtype)
 
     def __getitem__(self, region: Region, /) -> NDArray[Any]:
-        with readable(self.path):
+        with readable(self.path, place=shown(region)):
             return np.asarray(self.array[region])
 
+    def count_missing(self, chosen: Mapping[int, Sequence[int]]) -> int:
+        """Count the chunks (of a sharded array: shards) that are no file, and so the fill value.
 
-def open_zarr(path: Path, axes: str | None = None) -> Image:
+        `chosen` has the indices that count, of some dimensions. A million chunks take seconds.
+        """
+        folder = self.path / self.array.path
+        steps = self.array.shards or self.array.chunks
+        touched = [
+            sorted({place // step for place in chosen.get(i, range(0, size, step))})
+            for i, (size, step) in enumerate(zip(self.shape, steps, strict=True))
+        ]
+        key = self.array.metadata.encode_chunk_key
+        return sum(not os.path.exists(folder / key(place)) for place in itertools.product(*touched))
+
+
+def open_zarr(path: Path, axes: str | None = None, position: int | None = None) -> Image:
     """Open an OME-Zarr image (0.1 to 0.5, finest level) or a plain Zarr array (v2, v3) lazily.
 
     Parameters
@@ -51,6 +68,8 @@ def open_zarr(path: Path, axes: str | None = None) -> Image:
         Folder of the store, or of an image or array inside it.
     axes
         Names of the stored dimensions, where the store's own are wrong or missing.
+    position
+        Which image of a plate, of a store of bioformats2raw's, or of a group of images; None is the first.
 
     Returns
     -------
@@ -66,45 +85,121 @@ def open_zarr(path: Path, axes: str | None = None) -> Image:
 
     with readable(path, FileNotFoundError):
         node = zarr.open(str(path), mode="r")
+        if isinstance(node, zarr.Group) and not _ome(node).get("multiscales"):
+            node = _chosen(path, node, position)
+        else:
+            check_position(position, ("",), path.name)
         if isinstance(node, zarr.Array):
             return _plain(path, node, axes)
         return _multiscale(path, node, axes)
 
 
+def zarr_positions(path: Path) -> tuple[str, ...]:
+    """Return the names of the images in a store."""
+    import zarr
+
+    with readable(path, FileNotFoundError):
+        node = zarr.open(str(path), mode="r")
+        if isinstance(node, zarr.Array) or _ome(node).get("multiscales"):
+            return ("",)
+        names = tuple(_images(path, node))
+        return names if len(names) > 1 else ("",)
+
+
+def zarr_format(path: Path) -> str:
+    """Return what kind of store it is."""
+    import zarr
+
+    with readable(path, FileNotFoundError):
+        node = zarr.open(str(path), mode="r")
+        plain = f"Zarr v{node.metadata.zarr_format}"
+        if isinstance(node, zarr.Group) and not _ome(node).get("multiscales"):
+            node = _chosen(path, node, None)
+        if isinstance(node, zarr.Array):
+            return plain
+        version = _ome(node).get("version") or _ome(node)["multiscales"][0].get("version", "")
+        return f"OME-Zarr {version} ({plain})".replace("  ", " ")
+
+
+def _ome(group: "zarr.Group") -> Mapping[str, Any]:
+    """Return OME's metadata: from 0.5 on they have a name of their own."""
+    attributes = dict(group.attrs)
+    return attributes.get("ome", attributes)  # type: ignore[return-value]
+
+
+def _chosen(path: Path, group: "zarr.Group", position: int | None) -> "zarr.Group | zarr.Array[Any]":
+    """Return one image of a group that is none itself."""
+    if position:
+        names = tuple(_images(path, group))
+        return _member(path, group, names[check_position(position, names, path.name)])
+    first = next(_images(path, group), None)
+    if first is None:
+        members = ", ".join(sorted(group.keys())[:_LISTED]) or "nothing"
+        raise Unreadable(f"{path.name} is a group that is no image and holds {members}; open one of these")
+    check_position(position, (first,), path.name)
+    return _member(path, group, first)
+
+
+def _images(path: Path, group: "zarr.Group") -> Iterator[str]:
+    """Names of the images in a group: of a plate's wells, of bioformats2raw's series, of its members."""
+    ome = _ome(group)
+    if "plate" in ome:
+        for well in ome["plate"]["wells"]:
+            images = _ome(_member(path, group, well["path"]))["well"]["images"]  # type: ignore[arg-type]
+            yield from (f"{well['path']}/{image['path']}" for image in images)
+    elif "well" in ome:
+        yield from (image["path"] for image in ome["well"]["images"])
+    elif (path / group.path / "OME").is_dir():
+        yield from _series(path, group)
+    else:
+        yield from _image_members(group)
+
+
+def _series(path: Path, group: "zarr.Group") -> Iterator[str]:
+    """Images of bioformats2raw: as listed in OME/, else numbered."""
+    listed = _ome(_member(path, group, "OME")).get("series")  # type: ignore[arg-type]
+    numbers = (str(number) for number in itertools.count())
+    yield from listed or itertools.takewhile(lambda name: name in group, numbers)
+
+
+def _image_members(group: "zarr.Group") -> Iterator[str]:
+    """Members that are images; else an array, if there is but one."""
+    names = sorted(name for name, member in group.groups() if _ome(member).get("multiscales"))
+    if not names:
+        arrays = list(group.array_keys())
+        names = arrays if len(arrays) == 1 else []
+    yield from names
+
+
 def _plain(path: Path, array: "zarr.Array[Any]", axes: str | None) -> Image:
-    attributes: dict[str, Any] = dict(array.attrs)  # the second is xarray's way in Zarr v2
-    named = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS") or ()
-    letters = "".join(str(name)[:1].upper() for name in named)
-    if len(set(letters) & set(AXES)) != array.ndim:
-        letters = _PLAIN_AXES.get(array.ndim, "")
-    return make_image(ZarrPixels(path, array), axes or letters, {}, "pixel", (), image_stem(path))
+    attributes: dict[str, Any] = dict(array.attrs)
+    names = getattr(array.metadata, "dimension_names", None) or ()
+    letters = axes or attribute_axes(attributes, array.ndim, names)
+    sizes, unit = attribute_sizes(attributes, letters.upper())
+    return make_image(ZarrPixels(path, array), letters, sizes, unit, (), image_stem(path))
 
 
 def _multiscale(path: Path, group: "zarr.Group", axes: str | None) -> Image:
-    attributes = dict(group.attrs)
-    ome: Mapping[str, Any] = attributes.get("ome", attributes)  # type: ignore[assignment]
-    if not ome.get("multiscales"):
-        members = ", ".join(sorted(group.keys())[:5]) or "nothing"
-        raise ValueError(f"a group that is no image and holds {members}; open one of its members")
+    import zarr
+
+    ome = _ome(group)
     multiscale = ome["multiscales"][0]
     dataset = multiscale["datasets"][0]
     array = _member(path, group, dataset["path"])
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"{dataset['path']!r} is no array")
     letters = _letters(multiscale, array.ndim)
     sizes, unit = _sizes(multiscale, dataset, letters)
     channels = [str(channel.get("label", "")) for channel in ome.get("omero", {}).get("channels", [])]
     return make_image(ZarrPixels(path, array), axes or letters, sizes, unit, channels, image_stem(path))
 
 
-def _member(path: Path, group: "zarr.Group", name: str) -> "zarr.Array[Any]":
-    """Return an array of the store; what its metadata names must lie inside it."""
-    import zarr
-
-    if not (path / name).resolve().is_relative_to(path.resolve()):
+def _member(path: Path, group: "zarr.Group", name: str) -> "zarr.Group | zarr.Array[Any]":
+    """Return a member; what metadata names must lie inside the store."""
+    if not (path / group.path / name).resolve().is_relative_to(path.resolve()):
         raise ValueError(f"its metadata names {name!r}, outside the store")
-    array = group[name]
-    if not isinstance(array, zarr.Array):
-        raise ValueError(f"{name!r} is no array")
-    return array
+    member: zarr.Group | zarr.Array[Any] = group[name]
+    return member
 
 
 def _letters(multiscale: Mapping[str, Any], n_dimensions: int) -> str:
