@@ -2,9 +2,11 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from napari_unet.cli import main
 from napari_unet.core.modelfile import Model, save_model
@@ -34,18 +36,49 @@ def test_an_image_tells_axes_shape_type_spacing_units_and_channels(stack, capsys
     assert code == 0
     assert facts.pop("spacing") == pytest.approx([50, 4, 4])
     assert facts == {
+        "format": "ImageJ TIFF",
         "axes": "ZCYX",
         "shape": [3, 2, 20, 24],
         "dtype": "uint16",
         "units": "nm",
         "channels": ["", ""],
+        "positions": [""],
+        "missing_chunks": 0,
     }
 
 
 def test_without_json_it_is_a_list_for_people(stack, capsys):
     code, said = run(capsys, stack)
     assert code == 0
-    assert "axes      ZCYX\n" in said.out and "shape     [3, 2, 20, 24]\n" in said.out
+    assert "axes            ZCYX\n" in said.out and "shape           [3, 2, 20, 24]\n" in said.out
+
+
+def test_positions_and_missing_chunks_of_a_store_are_told(tmp_path, capsys):
+    for name in ("a", "b"):
+        group = zarr.create_group(str(tmp_path / "many.zarr" / name), zarr_format=3, attributes=multiscale())
+        group.create_array("0", data=np.ones((32, 32), np.uint8), chunks=(16, 16))
+    zarr.create_group(str(tmp_path / "many.zarr"), zarr_format=3)
+    (tmp_path / "many.zarr/a/0/c/1/1").unlink()
+    code, said = run(capsys, tmp_path / "many.zarr", "--json")
+    facts = json.loads(said.out)
+    assert code == 0 and facts["format"] == "OME-Zarr 0.5 (Zarr v3)"
+    assert facts["positions"] == ["a", "b"] and facts["missing_chunks"] == 1
+
+
+def multiscale():
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    return {"ome": {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]}}
+
+
+def test_a_dataset_of_an_hdf5_file_is_named_after_a_colon(tmp_path, capsys):
+    with h5py.File(tmp_path / "two images.h5", "w") as file:
+        file["raw"], file["labels"] = np.zeros((2, 8, 9), np.uint16), np.zeros((2, 8, 9), np.uint8)
+    code, said = run(capsys, f"{tmp_path}/two images.h5:/labels", "--json")
+    assert code == 0 and json.loads(said.out)["dtype"] == "uint8"
+    code, said = run(capsys, tmp_path / "two images.h5")
+    assert code == 2 and said.err == (
+        "Error: two images.h5 holds /labels, /raw; choose one, as in two images.h5:/labels\n"
+    )
 
 
 def test_a_model_tells_its_header(tmp_path, capsys):

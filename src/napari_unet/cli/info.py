@@ -8,10 +8,10 @@ import typer
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="An image or a model file.")],
+    file: Annotated[Path, typer.Argument(help="An image (of HDF5 also file.h5:/dataset) or a model file.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show axes, shape, type, spacing, units and channels of an image, or the header of a model."""
+    """Show what an image says about itself, its positions and missing chunks too, or the header of a model."""
     facts = _model_facts(file) if file.suffix.lower() == ".safetensors" else _image_facts(file)
     if json:
         typer.echo(json_module.dumps(facts, ensure_ascii=False))
@@ -29,14 +29,17 @@ def _model_facts(path: Path) -> dict[str, Any]:
 
 
 def _image_facts(path: Path) -> dict[str, Any]:
-    from napari_unet.core.io import open_image
+    from napari_unet.core.io import count_missing_chunks, describe_format, list_positions, open_image
 
     image = open_image(path)
     return {
+        "format": describe_format(path),
         "axes": image.axes,
         "shape": list(image.data.shape),
         "dtype": image.dtype.name,
         "spacing": list(image.spacing),
         "units": image.unit,
         "channels": list(image.channels),
+        "positions": list(list_positions(path)),
+        "missing_chunks": count_missing_chunks(image),
     }
