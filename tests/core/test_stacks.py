@@ -150,8 +150,8 @@ def test_any_shape_and_tile_gives_what_the_whole_image_gives(shape, ndim, tile):
 def test_updates_say_how_far_it_is(tmp_path):
     image = image_of(blobs(3, 20, 30), "ZYX")
     updates = list(segment_stack(threshold_model(), image, tmp_path / "out.tif", SegmentConfig(tile=16)))
-    assert [update.n_tiles_done for update in updates] == list(range(1, 13))
-    assert {(update.n_tiles, update.n_voxels) for update in updates} == {(12, 1800)}
+    assert [update.n_done for update in updates] == list(range(1, 13))
+    assert {(update.n_tasks, update.n_voxels) for update in updates} == {(12, 1800)}
     assert updates[-1].n_voxels_done == 1800
 
 

@@ -119,11 +119,11 @@ def summary(result: "StackResult", seconds: float) -> str:
     """Say in one line what was done and how."""
     from napari_unet.core.devices import describe_device
 
-    predictor, grid = result.plan.predictor, result.plan.grid
+    plan, grid = result.plan, result.plan.grid
     line = (
         f"{result.n_voxels:,} voxels in {seconds:.1f} s ({result.n_voxels / seconds:,.0f} voxels/s), "
-        f"tile {_times(grid.tile_shape)}, halo {_times(grid.halo)}, {predictor.precision}, "
-        f"{describe_device(predictor.device)}"
+        f"tile {_times(grid.tile_shape)}, halo {_times(grid.halo)}, {plan.precision}, "
+        f"{describe_device(result.device)}"
     )
     if result.n_nonfinite:
         line += f"; {result.n_nonfinite:,} pixels were NaN or infinite and read as 0"

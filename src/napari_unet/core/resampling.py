@@ -112,6 +112,31 @@ class ResampledView:
             return block.astype(np.float32, copy=False)
 
 
+def region_below(region: Region, image: Image, view: Image) -> Region:
+    """Return which pixels of an image lie in a region of what `resampled` made of it.
+
+    Parameters
+    ----------
+    region : tuple of slice
+        Of a result; the last ones are of the view's spatial axes.
+    image, view : Image
+        The image, and what `resampled` made of it.
+
+    Returns
+    -------
+    tuple of slice
+        Regions that partition the view give regions that partition the image; some may be empty.
+    """
+    if view is image:
+        return region
+    leading = len(region) - len(image.spatial_axes)
+    below = [
+        slice(*np.searchsorted(nearest, (part.start, part.stop)).tolist())
+        for part, nearest in zip(region[leading:], _nearest_pixels(image, view), strict=True)
+    ]
+    return (*region[:leading], *below)
+
+
 class Regrid:
     """A sink for a result of a view; what it passes on is of the image's own pixels.
 
@@ -134,13 +159,7 @@ class Regrid:
     """
 
     def __init__(self, sink: Sink, image: Image, view: Image) -> None:
-        self._sink = sink
-        self._nearest = [
-            _nearest(size, new / old, n_pixels)
-            for size, old, new, n_pixels in zip(
-                image.spatial_shape, image.spacing, view.spacing, view.spatial_shape, strict=True
-            )
-        ]
+        self._sink, self._image, self._view = sink, image, view
 
     def write(self, region: Region, array: NDArray[Any]) -> None:
         """Store for each pixel of the image whose nearest one of the view lies in the region its value.
@@ -153,14 +172,17 @@ class Regrid:
         array : ndarray
             The result there.
         """
-        leading = len(region) - len(self._nearest)
-        below = list(region[:leading])
-        for axis, (part, nearest) in enumerate(zip(region[leading:], self._nearest, strict=True), leading):
-            start, stop = (int(edge) for edge in np.searchsorted(nearest, (part.start, part.stop)))
-            below.append(slice(start, stop))
-            array = array.take(nearest[start:stop] - part.start, axis=axis)
+        below = region_below(region, self._image, self._view)
+        for axis, nearest in enumerate(reversed(_nearest_pixels(self._image, self._view)), start=1):
+            array = array.take(nearest[below[-axis]] - region[-axis].start, axis=-axis)
         if array.size:
-            self._sink.write(tuple(below), array)
+            self._sink.write(below, array)
+
+
+def _nearest_pixels(image: Image, view: Image) -> list[NDArray[np.intp]]:
+    """Return for each pixel of each spatial axis of the image the one of the view that covers its centre."""
+    axes = zip(image.spatial_shape, image.spacing, view.spacing, view.spatial_shape, strict=True)
+    return [_nearest(size, new / old, n_pixels) for size, old, new, n_pixels in axes]
 
 
 def _nearest(size: int, scale: float, n_pixels: int) -> NDArray[np.intp]:

@@ -1,6 +1,5 @@
-"""What a segmentation looks like: axes, shape and type, how probabilities become it and are written."""
+"""What a segmentation looks like: axes, shape and type, and how what a network says becomes it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,17 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io import Image
-from napari_unet.core.io.layout import Sink
-from napari_unet.core.objects import connected_objects
 from napari_unet.core.targets import ClassLabel
-from napari_unet.core.tiling import Region, Shape, Tile, TileGrid
+from napari_unet.core.tiling import Region, Shape
 
 Kind = Literal["labels", "probabilities", "objects"]
+ScoreType = Literal["uint8", "float16", "float32"]
 
 
 @dataclass(frozen=True, eq=False)
 class ResultLayout:
-    """Axes, shape and type of a result, and how probabilities become it.
+    """Axes, shape and type of a result, and how what the network says becomes it.
 
     Parameters
     ----------
@@ -30,6 +28,8 @@ class ResultLayout:
         One per channel of the probabilities.
     ndim : {2, 3}
         Spatial axes of the network.
+    score_type : {"uint8", "float16", "float32"}
+        Type of probabilities; 255 is 1 in uint8.
 
     Raises
     ------
@@ -41,6 +41,7 @@ class ResultLayout:
     kind: Kind
     classes: tuple[ClassLabel, ...]
     ndim: int
+    score_type: ScoreType = "float32"
 
     def __post_init__(self) -> None:
         values = [label.output_value for label in self.classes]
@@ -66,28 +67,61 @@ class ResultLayout:
         """The smallest type that holds every value; how many objects there are is known too late."""
         if self.kind == "labels":
             return np.min_scalar_type(max(label.output_value for label in self.classes))
-        return np.dtype(np.float32 if self.kind == "probabilities" else np.uint32)
+        return np.dtype(self.score_type if self.kind == "probabilities" else np.uint32)
 
     @property
     def outer_shape(self) -> Shape:
         """Time points, and the planes that a 2D network sees one by one."""
         return (self.image.n_timepoints, *self.image.spatial_shape[: -self.ndim])
 
-    def encode(self, probabilities: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn probabilities (n_classes, …) into what is written; of objects, into foreground or not."""
-        if self.kind == "probabilities":
-            return probabilities
-        values = np.array([label.output_value for label in self.classes], self.dtype)
-        labels: NDArray[Any] = values[probabilities.argmax(0)]
-        return labels if self.kind == "labels" else labels != 0
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the classes of probabilities; nothing else has channels."""
+        return tuple(label.name for label in self.classes) if self.kind == "probabilities" else ()
 
-    def place(self, outer: Sequence[int], spatial: Region) -> Region:
-        """Return where a part of a plane or volume belongs in the result."""
-        planes = {"T": slice(outer[0], outer[0] + 1), "C": slice(0, len(self.classes))}
-        inner = (*(slice(z, z + 1) for z in outer[1:]), *spatial)
-        return tuple(
-            (planes | dict(zip(self.image.spatial_axes, inner, strict=True)))[axis] for axis in self.axes
+    def encode(self, said: NDArray[Any]) -> NDArray[Any]:
+        """Turn what the network says into what is written.
+
+        Parameters
+        ----------
+        said : ndarray
+            Probabilities (n_classes, …) of float32 where these are wanted, else indices of classes (…).
+
+        Returns
+        -------
+        ndarray
+            Probabilities or values of classes in the result's type; of objects, foreground or not.
+        """
+        if self.kind == "probabilities":
+            return (
+                np.rint(said * 255).astype(np.uint8)
+                if self.score_type == "uint8"
+                else said.astype(self.dtype)
+            )
+        values: NDArray[Any] = np.array([label.output_value for label in self.classes])
+        values = values != 0 if self.kind == "objects" else values.astype(self.dtype)
+        return values.take(said)
+
+    def place(self, outer: Region, spatial: Region) -> Region:
+        """Return where a part of planes or a volume belongs in the result.
+
+        Parameters
+        ----------
+        outer : tuple of slice
+            Time points, and planes for a 2D network.
+        spatial : tuple of slice
+            One for each spatial axis of the network.
+        """
+        places = {"T": outer[0], "C": slice(0, len(self.classes))}
+        places |= dict(zip(self.image.spatial_axes, (*outer[1:], *spatial), strict=True))
+        return tuple(places[axis] for axis in self.axes)
+
+    def block_shape(self, shape: Shape) -> Shape:
+        """Return the shape of a block in the axes of the result, from that of the plan."""
+        sizes = {"T": shape[0], "C": len(self.classes)} | dict(
+            zip(self.image.spatial_axes, shape[1:], strict=True)
         )
+        return tuple(sizes[axis] for axis in self.axes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,40 +133,3 @@ class ArraySink:
     def write(self, region: Region, array: NDArray[Any]) -> None:
         """Store an array at a region of the result."""
         self.array[region] = array
-
-
-class ResultWriter:
-    """Write each tile where it belongs."""
-
-    def __init__(self, layout: ResultLayout, sink: Sink) -> None:
-        self._layout, self._sink = layout, sink
-
-    def __call__(self, outer: Sequence[int], tile: Tile, result: NDArray[Any]) -> Region | None:
-        """Take the result of a tile; return the region that has been written."""
-        return self._write(outer, tile.write, result)
-
-    def _write(self, outer: Sequence[int], spatial: Region, result: NDArray[Any]) -> Region:
-        region = self._layout.place(outer, spatial)
-        self._sink.write(region, result.reshape([part.stop - part.start for part in region]))
-        return region
-
-
-class ObjectWriter(ResultWriter):
-    """Collect the foreground of a plane or volume: objects are whole only when it is."""
-
-    def __init__(self, layout: ResultLayout, grid: TileGrid, sink: Sink) -> None:
-        super().__init__(layout, sink)
-        self._foreground = np.zeros(grid.shape, bool)
-        self._n_tiles, self._n_left, self._n_objects = len(grid), len(grid), 0
-
-    def __call__(self, outer: Sequence[int], tile: Tile, result: NDArray[Any]) -> Region | None:
-        """Take the foreground of a tile; return the region of the plane or volume with the last of them."""
-        self._foreground[tile.write] = result
-        self._n_left -= 1
-        if self._n_left:
-            return None
-        self._n_left = self._n_tiles
-        objects = connected_objects(self._foreground).astype(self._layout.dtype)
-        objects[self._foreground] += self._n_objects  # the same number in two planes would be the same object
-        self._n_objects = max(self._n_objects, int(objects.max(initial=0)))
-        return self._write(outer, tuple(slice(0, size) for size in objects.shape), objects)

@@ -1,84 +1,58 @@
-"""Segment an image or a stack of any size, a tile at a time: read, normalise, predict, crop, write."""
+"""Segment an image or a stack of any size: reading, predicting and writing blocks overlap."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
-from math import prod
+from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from napari_unet.core.calibration import check_tiling, choose_grid
 from napari_unet.core.devices import choose_device
-from napari_unet.core.examples import image_intensity
-from napari_unet.core.inference import Predictor, read_mirrored
-from napari_unet.core.io import Image, create_output
+from napari_unet.core.inference import Predictor
+from napari_unet.core.io import Image
 from napari_unet.core.io.image import make_image
 from napari_unet.core.io.layout import Sink
 from napari_unet.core.modelfile import Model
-from napari_unet.core.normalise import Intensity, count_nonfinite, normalise
-from napari_unet.core.results import ArraySink, Kind, ObjectWriter, ResultLayout, ResultWriter
-from napari_unet.core.tiling import Region, Tile, TileGrid
+from napari_unet.core.normalise import Intensity
+from napari_unet.core.plan import Block, SegmentConfig, StackPlan, plan_stack, result_layout, seen_image
+from napari_unet.core.resampling import Regrid
+from napari_unet.core.results import ArraySink, Kind
+from napari_unet.core.tiling import Region
+from napari_unet.core.unfinished import Request, Unfinished
+from napari_unet.core.work import BlockWork, Phase, Ready, number_planes, write_region
 
+__all__ = [
+    "SegmentConfig",
+    "StackResult",
+    "StackUpdate",
+    "plan_stack",
+    "result_layout",
+    "segment",
+    "segment_into",
+    "segment_stack",
+]
 
-@dataclass(frozen=True)
-class SegmentConfig:
-    """How to segment.
-
-    Parameters
-    ----------
-    kind : {"labels", "probabilities", "objects"}, optional
-        Output values of the classes, one float32 channel per class, or numbered connected parts of the
-        foreground; by default what the model was trained for.
-    halo : {"auto", "exact"} or int
-        See `napari_unet.core.calibration.choose_grid`.
-    tile : int, optional
-        Largest side of a tile; by default as large as the memory allows.
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where to compute.
-    precision : {"auto", "fp32", "bf16"}
-        "auto" is bf16 where the hardware computes it.
-
-    Raises
-    ------
-    ValueError
-        If the kind is unknown, or halo or tile are no sizes.
-    """
-
-    kind: Kind | None = None
-    halo: str | int = "auto"
-    tile: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.kind is not None and self.kind not in get_args(Kind):
-            raise ValueError(f"kind is {self.kind!r}: choose one of {', '.join(get_args(Kind))}")
-        check_tiling(self.halo, self.tile)
-
-
-@dataclass(frozen=True, eq=False)
-class StackPlan:
-    """What is decided once for a whole stack: network, intensities and tiles."""
-
-    predictor: Predictor
-    intensity: Intensity
-    grid: TileGrid
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class StackUpdate:
-    """How far it is: tiles, pixels of all planes and time points, and where it has just written.
+    """How far it is: the phase and its tasks, the pixels of all planes, and where it has just written.
 
-    The region is one of the result, in its axes; None where nothing was written: objects appear only when
-    their plane or volume is whole.
+    The region is one of the result, in its axes; None where nothing was written that is final: objects get
+    their numbers at the end.
     """
 
-    n_tiles_done: int
-    n_tiles: int
+    phase: str
+    task: int
+    n_done: int
+    n_tasks: int
     n_voxels_done: int
     n_voxels: int
     region: Region | None = None
@@ -86,11 +60,16 @@ class StackUpdate:
 
 @dataclass(frozen=True, eq=False)
 class StackResult:
-    """What was done, and the pixels that were not finite and were read as 0."""
+    """What was done: the plan, where it was computed, and the pixels that were not finite and read as 0."""
 
     plan: StackPlan
-    n_voxels: int
+    device: torch.device
     n_nonfinite: int
+
+    @property
+    def n_voxels(self) -> int:
+        """Pixels or voxels of the stack."""
+        return self.plan.n_voxels
 
 
 def segment_stack(
@@ -99,9 +78,16 @@ def segment_stack(
     output_path: str | PathLike[str],
     config: SegmentConfig | None = None,
     *,
+    image_store: Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    intensity: Intensity | None = None,
+    also: Sink | None = None,
 ) -> Generator[StackUpdate, None, StackResult]:
-    """Segment an image into a file; whatever stops it leaves nothing under that name.
+    """Segment an image into a file, which has its name only when it is whole.
+
+    What is done until something stops it lies in a folder beside that name, ``NAME.unfinished``, from which
+    another run goes on.
 
     Parameters
     ----------
@@ -114,13 +100,23 @@ def segment_stack(
         of probabilities are its channels.
     config : SegmentConfig, optional
         How to segment.
+    image_store : Path, optional
+        The OME-Zarr image inside which the labels go; `napari_unet.core.io.labels.labels_path` gives
+        the output path.
     overwrite : bool, optional
-        Whether an existing file may be replaced.
+        Whether an existing result may be replaced, and an unfinished one thrown away.
+    resume : bool, optional
+        Whether to go on with an unfinished result, if there is one: what it has is not computed again, and
+        the file is the same as if nothing had stopped it.
+    intensity : Intensity, optional
+        That of the whole image, where it is known already; else it is measured.
+    also : Sink, optional
+        What is handed the same pieces as the file, such as a layer; those of before as well.
 
     Yields
     ------
     StackUpdate
-        After each tile.
+        After each task.
 
     Returns
     -------
@@ -130,26 +126,21 @@ def segment_stack(
     Raises
     ------
     ValueError
-        If image and model do not fit, before anything is written.
+        If image and model do not fit, or the unfinished result is of something else, before anything is
+        written.
     OSError
         If the output exists or cannot be written.
     """
-    config = config or SegmentConfig()
-    layout = result_layout(model, image, config)
-    names = [label.name for label in model.classes] if layout.kind == "probabilities" else ()
-    output = create_output(
-        Path(output_path),
-        layout.shape,
-        layout.dtype,
-        axes=layout.axes,
-        spacing=image.spacing,
-        unit=image.unit,
-        channels=names,
-        overwrite=overwrite,
-    )
-    with output:
-        result = yield from segment_into(model, image, output, config)
-    return result
+    request = Request(model, image, Path(output_path), config or SegmentConfig(), image_store)
+    with Unfinished(request, overwrite=overwrite, resume=resume, intensity=intensity) as run:
+        with _threads(run.plan, request.predictor):
+            for phase in run.work.phases():
+                if also is not None and phase.is_final:
+                    yield from (_shown(run, phase, task, also) for task in run.done(phase))
+                for task in _run_tiles(run, phase) if phase.name == "tiles" else _run_phase(run, phase):
+                    yield _shown(run, phase, task, also)
+        n_nonfinite = run.n_nonfinite
+    return StackResult(run.plan, request.predictor.device, n_nonfinite)
 
 
 def segment(
@@ -161,6 +152,7 @@ def segment(
     tile: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    match_spacing: bool = False,
 ) -> NDArray[Any]:
     """Segment an image that fits in memory.
 
@@ -170,7 +162,7 @@ def segment(
         2D models see a stack plane by plane.
     image : Image or ndarray (Y, X) or (Z, Y, X)
         As many channels as the model's; other axes need an `Image`.
-    kind, halo, tile, device, precision : optional
+    kind, halo, tile, device, precision, match_spacing : optional
         As of `SegmentConfig`.
 
     Returns
@@ -196,14 +188,8 @@ def segment(
     ((3, 20, 30), dtype('uint8'))
     """
     if not isinstance(image, Image):
-        if image.ndim not in (2, 3):
-            raise ValueError(f"the array has {image.ndim} axes: name them with an Image")
-        if image.ndim == 3 and image.shape[-1] in (3, 4):
-            raise ValueError(
-                f"the array has the shape {image.shape}, as colours have: name its axes with an Image"
-            )
-        image = make_image(image, "ZYX"[-image.ndim :], {}, "pixel", (), "the array")
-    config = SegmentConfig(kind, halo, tile, device, precision)
+        image = _named(image)
+    config = SegmentConfig(kind, halo, tile, device, precision, match_spacing)
     layout = result_layout(model, image, config)
     sink = ArraySink(np.zeros(layout.shape, layout.dtype))
     for _ in segment_into(model, image, sink, config):
@@ -217,6 +203,9 @@ def segment_into(
     sink: Sink,
     config: SegmentConfig | None = None,
     intensity: Intensity | None = None,
+    *,
+    plan: StackPlan | None = None,
+    first: int = 0,
 ) -> Generator[StackUpdate, None, StackResult]:
     """Segment an image into whatever takes arrays at regions.
 
@@ -232,11 +221,15 @@ def segment_into(
         How to segment.
     intensity : Intensity, optional
         That of the whole image, where it is known already; else it is measured.
+    plan : StackPlan, optional
+        What an earlier run has decided.
+    first : int, optional
+        With which task to begin: the one after the last update of an earlier run that had a region.
 
     Yields
     ------
     StackUpdate
-        After each tile.
+        After each block.
 
     Returns
     -------
@@ -249,80 +242,138 @@ def segment_into(
         If image and model do not fit, before anything is written.
     """
     config = config or SegmentConfig()
-    layout = result_layout(model, image, config)
-    return (yield from _segment(plan_stack(model, image, config, intensity), layout, sink))
-
-
-def plan_stack(
-    model: Model, image: Image, config: SegmentConfig, intensity: Intensity | None = None
-) -> StackPlan:
-    """Decide what holds for the whole stack; every worker and every resumed run has to use the same."""
-    shape = (image.n_timepoints, *image.spatial_shape)
+    layout, seen = result_layout(model, image, config), seen_image(model, image, config)
     predictor = Predictor(model.network, choose_device(config.device), config.precision)
-    intensity = replace(intensity or image_intensity(image), method=model.normalisation)
+    plan = plan or plan_stack(predictor, model, seen, config, layout, intensity)
+    blocks = BlockWork(plan, replace(layout, image=seen), seen, predictor, image)
+    sink = sink if seen is image else Regrid(sink, image, seen)
+    write = (ObjectWriter if layout.kind == "objects" else BlockWriter)(blocks, sink)
+    n_nonfinite = 0
+    with _threads(plan, predictor):
+        for ready, region in _overlapped(blocks, range(first, len(plan)), write):
+            n_nonfinite += ready.n_nonfinite
+            n_done = ready.task + 1
+            n_voxels_done = plan.n_voxels * n_done // len(plan)
+            yield StackUpdate("tiles", ready.task, n_done, len(plan), n_voxels_done, plan.n_voxels, region)
+    return StackResult(plan, predictor.device, n_nonfinite)
 
-    def read(region: Region) -> NDArray[np.float32]:
-        block = _read(image, region)
-        ndim = predictor.network.config.ndim
-        return normalise(block.reshape(len(block), *block.shape[-ndim:]), intensity)
 
-    return StackPlan(
-        predictor, intensity, choose_grid(predictor, read, shape, halo=config.halo, tile=config.tile)
-    )
+class BlockWriter:
+    """Writes each block where it belongs."""
+
+    def __init__(self, blocks: BlockWork, sink: Sink) -> None:
+        self._blocks, self._sink = blocks, sink
+
+    def __call__(self, ready: Ready, result: NDArray[Any]) -> Region | None:
+        """Take the result of a block; return the region that has been written."""
+        write_region(self._sink, self._blocks.place(ready.block), result)
+        return self._blocks.place_below(ready.block)
 
 
-def result_layout(model: Model, image: Image, config: SegmentConfig) -> ResultLayout:
-    """Check that image and model fit, and return what the result will be.
+class ObjectWriter:
+    """Collects the foreground of planes or a volume: objects are whole only when these are."""
 
-    Raises
-    ------
-    ValueError
-        If they differ in channels, or the model is 3D and the image is not.
-    """
-    n_channels = model.network.config.in_channels
-    if image.n_channels != n_channels:
-        raise ValueError(
-            f"{image.name} has {image.n_channels} channels and the model was trained with {n_channels}: "
-            "choose them with --channels, or name the axes with --axes"
+    def __init__(self, blocks: BlockWork, sink: Sink) -> None:
+        self._blocks, self._sink, self._n_objects = blocks, sink, 0
+        self._foreground = np.zeros(0, bool)
+
+    def __call__(self, ready: Ready, result: NDArray[Any]) -> Region | None:
+        """Take the foreground of a block; return the region of planes or volume with the last of them."""
+        grid = self._blocks.plan.grid
+        if ready.task % len(grid) == 0:
+            self._foreground = np.zeros((len(ready.planes), *grid.shape), bool)
+        self._foreground[:, *ready.block.tile.write] = result
+        if (ready.task + 1) % len(grid):
+            return None
+        n_objects, numbers = number_planes(self._foreground, self._blocks.layout.ndim)
+        numbers[self._foreground] += np.uint32(self._n_objects)  # no object is in two planes
+        self._n_objects += n_objects
+        whole = Block(
+            ready.block.outer, replace(ready.block.tile, write=tuple(slice(0, size) for size in grid.shape))
         )
-    if model.axes == "ZYX" and image.spatial_axes == "YX":
-        raise ValueError(f"{image.name} has no Z axis and the model is 3D: name the axes with --axes")
-    kind: Kind = config.kind or ("labels" if model.task == "classes" else "objects")
-    return ResultLayout(image, kind, model.classes, len(model.axes))
+        write_region(self._sink, self._blocks.place(whole), numbers)
+        return self._blocks.place_below(whole)
 
 
-def _segment(plan: StackPlan, layout: ResultLayout, sink: Sink) -> Generator[StackUpdate, None, StackResult]:
-    image, grid = layout.image, plan.grid
-    outers = list(np.ndindex(layout.outer_shape))
-    n_tiles, n_voxels = len(outers) * len(grid), len(outers) * prod(grid.shape)
-    n_done = n_voxels_done = n_nonfinite = 0
-    write = ObjectWriter(layout, grid, sink) if layout.kind == "objects" else ResultWriter(layout, sink)
-    for outer in outers:
-        for tile in grid:
-            block = read_mirrored(partial(_read_inner, image, outer), tile.read, grid.shape)
-            result = layout.encode(plan.predictor.predict_tile(normalise(block, plan.intensity), tile.crop))
-            region = write(outer, tile, result)
-            n_done += 1
-            n_nonfinite += count_nonfinite(block[:, *_own_pixels(tile, grid)])
-            n_voxels_done += prod(part.stop - part.start for part in tile.write)
-            yield StackUpdate(n_done, n_tiles, n_voxels_done, n_voxels, region)
-    return StackResult(plan, n_voxels, n_nonfinite)
+def _run_tiles(run: Unfinished, phase: Phase) -> Iterator[int]:
+    """Predict the blocks that the journal lacks."""
+
+    def write(ready: Ready, result: NDArray[Any]) -> None:
+        with run.disk_errors():
+            run.journal.note("tiles", ready.task, run.work.write(ready, result))
+
+    for ready, _ in _overlapped(run.work.blocks, run.todo(phase), write):
+        yield ready.task
 
 
-def _own_pixels(tile: Tile, grid: TileGrid) -> Region:
-    """Where a tile's write region lies in what it has read."""
-    return tuple(
-        slice(part.start + lost, part.stop + lost) for part, lost in zip(tile.crop, grid.margin, strict=True)
+def _run_phase(run: Unfinished, phase: Phase) -> Iterator[int]:
+    """Do the tasks of any other phase that the journal lacks."""
+    argument = run.arguments(phase)
+    for task in run.todo(phase):
+        given = argument(task)
+        with run.disk_errors():
+            run.journal.note(phase.name, task, phase.do(task, given))
+        yield task
+
+
+def _shown(run: Unfinished, phase: Phase, task: int, also: Sink | None) -> StackUpdate:
+    """Hand over what a task has written, and tell."""
+    n_done = run.journal.n_done(phase.name)
+    region = None
+    if phase.is_final:
+        region = run.work.blocks.place_below(run.plan[task])
+        if also is not None:
+            also.write(region, run.work.result.read(region))
+    n_voxels = run.plan.n_voxels
+    return StackUpdate(
+        phase.name, task, n_done, phase.n_tasks, n_voxels * n_done // phase.n_tasks, n_voxels, region
     )
 
 
-def _read(image: Image, region: Region) -> NDArray[Any]:
-    """Read (C, …) of a region whose first axis is time."""
-    blocks = [image.read(region[1:], t=t) for t in range(region[0].start, region[0].stop)]
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+def _overlapped(
+    blocks: BlockWork, tasks: Iterable[int], write: Callable[[Ready, NDArray[Any]], T]
+) -> Iterator[tuple[Ready, T]]:
+    """Predict blocks while the next ones are read and the ones before are written."""
+    todo = iter(tasks)
+    n_at_once = blocks.n_at_once
+
+    def read(batch: Sequence[int]) -> list[Ready]:
+        return [blocks.read(task) for task in batch]
+
+    def write_all(ready: Sequence[Ready], results: Sequence[NDArray[Any]]) -> list[tuple[Ready, T]]:
+        return [(each, write(each, result)) for each, result in zip(ready, results, strict=True)]
+
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        ahead = reader.submit(read, list(islice(todo, n_at_once)))
+        behind: Future[list[tuple[Ready, T]]] | None = None
+        while ready := ahead.result():
+            ahead = reader.submit(read, list(islice(todo, n_at_once)))
+            results = blocks.predict(ready)
+            if behind is not None:
+                yield from behind.result()
+            behind = writer.submit(write_all, ready, results)
+        if behind is not None:
+            yield from behind.result()
 
 
-def _read_inner(image: Image, outer: Sequence[int], inner: Region) -> NDArray[Any]:
-    """Read (C, *inner) of one time point and, for a 2D network, one plane."""
-    block = image.read((*(slice(z, z + 1) for z in outer[1:]), *inner), t=outer[0])
-    return block.reshape(len(block), *block.shape[-len(inner) :])
+@contextmanager
+def _threads(plan: StackPlan, predictor: Predictor) -> Iterator[None]:
+    """Compute with as many threads as were decided, where the result depends on it."""
+    before = torch.get_num_threads()
+    if predictor.precision == "fp32":
+        torch.set_num_threads(plan.n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _named(array: NDArray[Any]) -> Image:
+    """Name the axes of an array that can only be a plane or a stack."""
+    if array.ndim not in (2, 3):
+        raise ValueError(f"the array has {array.ndim} axes: name them with an Image")
+    if array.ndim == 3 and array.shape[-1] in (3, 4):
+        raise ValueError(
+            f"the array has the shape {array.shape}, as colours have: name its axes with an Image"
+        )
+    return make_image(array, "ZYX"[-array.ndim :], {}, "pixel", (), "the array")

@@ -217,7 +217,7 @@ class Segmenting:
 
     def _shown(self, job: Job, update: "StackUpdate") -> None:
         if self._progress is not None and not job.cancelled.is_set():
-            self._progress.show(update.n_tiles_done, update.n_tiles)
+            self._progress.show(update.n_done, update.n_tasks)
         if job.result is not None and update.region is not None:
             job.result.overlay.touched(job.region(update.region))
 

@@ -1,0 +1,130 @@
+"""The journal of a long run: what was decided at its beginning, and which tasks are done."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+JSON = Any
+
+
+class Journal:
+    """Lines of JSON in a file: the first says what is being done, each other one which task is done.
+
+    A line that a crash has cut short does not count. One process writes at a time.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made by `create`.
+
+    Raises
+    ------
+    ValueError
+        If the file is no journal.
+    OSError
+        If it cannot be read, or another process writes to it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with Journal.create(Path(folder.name, "journal.jsonl"), {"shape": [5, 5]}) as journal:
+    ...     journal.note("tiles", 3, {"n_objects": 7})
+    >>> again = Journal(journal.path)
+    >>> again.header, again.is_done("tiles", 3), again.n_done("tiles"), dict(again.results("tiles"))
+    ({'shape': [5, 5]}, True, 1, {3: {'n_objects': 7}})
+    >>> folder.cleanup()
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = _lines(path)
+        self.header: Mapping[str, JSON] = next(lines, {})
+        if not isinstance(self.header, dict) or "phase" in self.header or not self.header:
+            raise ValueError(f"{path} is no journal of a segmentation: remove its folder to begin anew")
+        self._done: dict[str, bytearray] = {}  # a byte for each task: a million tasks are a megabyte
+        for line in lines:
+            self._mark(line["phase"], line["task"])
+        self._file: Any = None
+
+    @classmethod
+    def create(cls, path: Path, header: Mapping[str, JSON]) -> Self:
+        """Write a new journal that begins with a header."""
+        with open(path, "x", encoding="utf-8") as file:
+            file.write(_text(header))
+            file.flush()
+            os.fsync(file.fileno())
+        return cls(path)
+
+    def __enter__(self) -> Self:
+        self._file = open(self.path, "r+b")  # closed in __exit__
+        _lock(self._file, self.path)
+        self._file.truncate(_whole_length(self.path))
+        self._file.seek(0, os.SEEK_END)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._file = None
+
+    def note(self, phase: str, task: int, result: Mapping[str, JSON]) -> None:
+        """Say that a task is done, and what came of it; from then on a killed run does not repeat it."""
+        self._file.write(_text({"phase": phase, "task": task} | dict(result)).encode())
+        self._file.flush()
+        self._mark(phase, task)
+
+    def is_done(self, phase: str, task: int) -> bool:
+        """Tell whether a task is done."""
+        done = self._done.get(phase, b"")
+        return task < len(done) and bool(done[task])
+
+    def n_done(self, phase: str) -> int:
+        """Count the tasks of a phase that are done."""
+        return sum(self._done.get(phase, b""))
+
+    def results(self, phase: str) -> Iterator[tuple[int, dict[str, JSON]]]:
+        """Yield the tasks of a phase that are done and what came of them, read anew from the file."""
+        for line in _lines(self.path):
+            if line.get("phase") == phase:
+                yield line["task"], {name: line[name] for name in line if name not in ("phase", "task")}
+
+    def _mark(self, phase: str, task: int) -> None:
+        done = self._done.setdefault(phase, bytearray())
+        if task >= len(done):
+            done.extend(bytes(task + 1 - len(done)))
+        done[task] = 1
+
+
+def _text(line: Mapping[str, JSON]) -> str:
+    return json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _lines(path: Path) -> Iterator[dict[str, JSON]]:
+    with open(path, "rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"{path} is damaged: remove its folder to begin anew") from error
+
+
+def _whole_length(path: Path) -> int:
+    """Return the length without a last line that a crash has cut short."""
+    with open(path, "rb") as file:
+        return sum(len(line) for line in file if line.endswith(b"\n"))
+
+
+def _lock(file: Any, path: Path) -> None:
+    """Refuse to write where another process does; the lock goes with the process."""
+    try:
+        import fcntl
+    except ImportError:  # Windows refuses to open a file twice by itself
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OSError(f"another run writes {path.parent.name}: wait for it, or end it first") from error

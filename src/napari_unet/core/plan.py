@@ -1,0 +1,280 @@
+"""What is decided once for a whole stack: tiles, intensities, precision, and the blocks that they make."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from math import prod
+from typing import Any, Self, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_unet.core.calibration import check_tiling, choose_grid
+from napari_unet.core.examples import image_intensity
+from napari_unet.core.inference import Predictor
+from napari_unet.core.io import Image
+from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit
+from napari_unet.core.modelfile import Model
+from napari_unet.core.normalise import Intensity, normalise
+from napari_unet.core.resampling import resampled
+from napari_unet.core.results import Kind, ResultLayout, ScoreType
+from napari_unet.core.tiling import Region, Shape, Tile, TileGrid
+
+FEW_TILES = 10_000
+"""A stack of more tiles is worked through in blocks of several planes, so that there are fewer files."""
+MOST_PLANES, MOST_BYTES = 16, 2**26  # of a block, in the result
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """How to segment.
+
+    Parameters
+    ----------
+    kind : {"labels", "probabilities", "objects"}, optional
+        Output values of the classes, one channel per class, or numbered connected parts of the foreground;
+        by default what the model was trained for.
+    halo : {"auto", "exact"} or int
+        See `napari_unet.core.calibration.choose_grid`.
+    tile : int, optional
+        Largest side of a tile; by default as large as the memory allows.
+    device : {"auto", "cpu", "cuda", "mps"}
+        Where to compute.
+    precision : {"auto", "fp32", "bf16"}
+        "auto" is bf16 where the hardware computes it.
+    match_spacing : bool
+        Whether the image is brought to the voxel size of the model's training images, and the result back.
+    score_type : {"float32", "float16", "uint8"}
+        How probabilities are stored; 255 is 1 in uint8.
+
+    Raises
+    ------
+    ValueError
+        If kind or type are unknown, or halo or tile are no sizes.
+    """
+
+    kind: Kind | None = None
+    halo: str | int = "auto"
+    tile: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    match_spacing: bool = False
+    score_type: ScoreType = "float32"
+
+    def __post_init__(self) -> None:
+        if self.kind is not None and self.kind not in get_args(Kind):
+            raise ValueError(f"kind is {self.kind!r}: choose one of {', '.join(get_args(Kind))}")
+        if self.score_type not in get_args(ScoreType):
+            raise ValueError(
+                f"score_type is {self.score_type!r}: choose one of {', '.join(get_args(ScoreType))}"
+            )
+        check_tiling(self.halo, self.tile)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The piece that is read, predicted, written and noted at once: a tile of one or several planes.
+
+    Parameters
+    ----------
+    outer : tuple of slice
+        One time point; planes, for a 2D network on a stack.
+    tile : Tile
+        Of the network's spatial axes.
+    """
+
+    outer: Region
+    tile: Tile
+
+    @property
+    def n_voxels(self) -> int:
+        """Pixels or voxels of the image that it decides."""
+        return prod(part.stop - part.start for part in (*self.outer, *self.tile.write))
+
+
+@dataclass(frozen=True)
+class StackPlan(Sequence[Block]):
+    """The blocks of a stack, and what holds for all of them, in every worker and every resumed run.
+
+    Parameters
+    ----------
+    grid : TileGrid
+        Tiles of a plane, or of a volume for a 3D network.
+    outer_shape : tuple of int
+        Time points, and planes for a 2D network on a stack.
+    depth : int
+        Planes of a block.
+    intensity : Intensity
+        Of the whole stack.
+    precision : {"fp32", "bf16"}
+        In which the network computes.
+    n_threads : int
+        Of the processor; fp32 results depend on it in the last digits.
+
+    Examples
+    --------
+    >>> grid = TileGrid((40, 40), (32, 32), (0, 0), (0, 0), (32, 32))
+    >>> plan = StackPlan(grid, (1, 5), 2, Intensity((0.0,), (1.0,)), "fp32", 1)
+    >>> len(plan), plan[-1].outer, plan[-1].tile.write
+    (12, (slice(0, 1, None), slice(4, 5, None)), (slice(32, 40, None), slice(32, 40, None)))
+    """
+
+    grid: TileGrid
+    outer_shape: Shape
+    depth: int
+    intensity: Intensity
+    precision: str
+    n_threads: int
+
+    @property
+    def _steps(self) -> Shape:
+        return (1, self.depth)[: len(self.outer_shape)]
+
+    @property
+    def block_counts(self) -> Shape:
+        """Number of blocks along time, planes and the axes of the grid."""
+        outer = (-(-size // step) for size, step in zip(self.outer_shape, self._steps, strict=True))
+        return (*outer, *self.grid.n_tiles)
+
+    @property
+    def block_shape(self) -> Shape:
+        """Pixels of a block along time, planes and the axes of the grid."""
+        return (*self._steps, *self.grid.tile_shape)
+
+    @property
+    def n_voxels(self) -> int:
+        """Pixels or voxels of the stack."""
+        return prod(self.outer_shape) * prod(self.grid.shape)
+
+    def __len__(self) -> int:
+        return prod(self.block_counts)
+
+    def __getitem__(self, index: int) -> Block:  # type: ignore[override]  # no slices of blocks
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there is no block {index} among {len(self)}")
+        place, tile = divmod(index % len(self), len(self.grid))
+        counts = self.block_counts[: len(self.outer_shape)]
+        starts = [
+            int(at) * step for at, step in zip(np.unravel_index(place, counts), self._steps, strict=True)
+        ]
+        ends = [min(at + step, n) for at, step, n in zip(starts, self._steps, self.outer_shape, strict=True)]
+        return Block(tuple(map(slice, starts, ends)), self.grid[tile])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the journal keeps."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        """Return what a journal has kept."""
+        grid = {name: tuple(value) for name, value in plain["grid"].items()}
+        intensity: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in plain["intensity"].items()
+        }
+        made = {"grid": TileGrid(**grid), "intensity": Intensity(**intensity)}
+        return cls(**plain | made | {"outer_shape": tuple(plain["outer_shape"])})
+
+
+def plan_stack(
+    predictor: Predictor,
+    model: Model,
+    image: Image,
+    config: SegmentConfig,
+    layout: ResultLayout,
+    intensity: Intensity | None = None,
+) -> StackPlan:
+    """Decide what holds for a whole stack.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The model's network, made ready.
+    model : Model
+        Says how intensities are normalised.
+    image : Image
+        What the network will see.
+    config : SegmentConfig
+        What is wished.
+    layout : ResultLayout
+        What the result will be.
+    intensity : Intensity, optional
+        That of the whole image, where it is known already; else it is measured.
+
+    Returns
+    -------
+    StackPlan
+    """
+    shape = (image.n_timepoints, *image.spatial_shape)
+    intensity = replace(intensity or image_intensity(image), method=model.normalisation)
+    ndim = predictor.network.config.ndim
+
+    def read(region: Region) -> NDArray[np.float32]:
+        block = _read(image, region)
+        return normalise(block.reshape(len(block), *block.shape[-ndim:]), intensity)
+
+    grid = choose_grid(predictor, read, shape, halo=config.halo, tile=config.tile)
+    outer_shape = shape[:-ndim]
+    return StackPlan(
+        grid,
+        outer_shape,
+        _depth(grid, outer_shape, layout),
+        intensity,
+        predictor.precision,
+        torch.get_num_threads(),
+    )
+
+
+def result_layout(model: Model, image: Image, config: SegmentConfig) -> ResultLayout:
+    """Check that image and model fit, and return what the result will be.
+
+    Raises
+    ------
+    ValueError
+        If they differ in channels, or the model is 3D and the image is not.
+    """
+    n_channels = model.network.config.in_channels
+    if image.n_channels != n_channels:
+        raise ValueError(
+            f"{image.name} has {image.n_channels} channels and the model was trained with {n_channels}: "
+            "choose them with --channels, or name the axes with --axes"
+        )
+    if model.axes == "ZYX" and image.spatial_axes == "YX":
+        raise ValueError(f"{image.name} has no Z axis and the model is 3D: name the axes with --axes")
+    kind: Kind = config.kind or ("labels" if model.task == "classes" else "objects")
+    return ResultLayout(image, kind, model.classes, len(model.axes), config.score_type)
+
+
+def seen_image(model: Model, image: Image, config: SegmentConfig) -> Image:
+    """Return what the network is to see: the image, or the image at the voxel size of the model.
+
+    Raises
+    ------
+    ValueError
+        If the voxel sizes are to match and one of them is not known.
+    """
+    if not config.match_spacing:
+        return image
+    if UNKNOWN_UNIT in (model.unit, image.unit):
+        who = "the model was trained on images" if model.unit == UNKNOWN_UNIT else f"{image.name} is an image"
+        raise ValueError(f"{who} of unknown voxel size: give --spacing, or leave out --match-spacing")
+    spacing = dict(zip(image.spatial_axes, image.spacing, strict=True))
+    for axis, size in zip(model.axes, model.spacing, strict=True):
+        sizes, _ = common_unit({"model": (size, model.unit), "image": (1.0, image.unit)})
+        spacing[axis] = sizes["model"]
+    return resampled(image, tuple(spacing.values()))
+
+
+def _depth(grid: TileGrid, outer_shape: Shape, layout: ResultLayout) -> int:
+    """Choose how many planes make a block: one, unless there would be very many files."""
+    if len(outer_shape) < 2 or prod(outer_shape) * len(grid) <= FEW_TILES:
+        return 1
+    n_values = len(layout.classes) if layout.kind == "probabilities" else 1
+    n_bytes = n_values * prod(grid.tile_shape) * layout.dtype.itemsize
+    return max(1, min(MOST_PLANES, outer_shape[1], MOST_BYTES // n_bytes))
+
+
+def _read(image: Image, region: Region) -> NDArray[Any]:
+    """Read (C, …) of a region whose first axis is time."""
+    blocks = [image.read(region[1:], t=t) for t in range(region[0].start, region[0].stop)]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
