@@ -1,5 +1,7 @@
 """Devices and precision: chosen by what is there."""
 
+import platform
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +14,7 @@ from napari_unet.core.devices import (
     describe_device,
     free_memory,
     is_out_of_memory,
+    reuse_memory,
 )
 
 CPU = torch.device("cpu")
@@ -80,3 +83,14 @@ def test_memory_that_ran_out_is_recognised():
 def test_cuda_tells_its_memory_and_name():
     device = choose_device("cuda")
     assert free_memory(device) > 0 and describe_device(device)
+
+
+def test_only_the_main_thread_reuses_memory():
+    with ThreadPoolExecutor(1) as elsewhere:
+        assert elsewhere.submit(reuse_memory).result() is False
+    assert reuse_memory() or platform.libc_ver()[0] != "glibc"
+
+
+def test_a_system_without_glibc_reuses_no_memory(monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    assert reuse_memory() is False

@@ -233,6 +233,32 @@ def test_a_gpu_predicts_as_many_tiles_at_once_as_fit(monkeypatch):
     assert predictor.batch_size((10_000, 10_000)) == 1
 
 
+def test_tiles_are_smaller_where_memory_is_not_reused():
+    predictor = Predictor(UNet(UNetConfig(width=64, depth=2)), precision="fp32")
+    predictor.reuses_memory = True
+    large = predictor.grid((5000, 5000))
+    predictor.reuses_memory = False
+    small = predictor.grid((5000, 5000))
+    assert len(small) > len(large)
+    assert 2**24 < np.prod(small.read_shape) * 64 * 4 <= 2**25
+
+
+@settings(max_examples=20, deadline=None)
+@given(cases(), st.data())
+def test_logits_of_a_part_are_those_of_the_whole(case, data):
+    config, shape, _ = case
+    network = random_network(config)
+    image = torch.from_numpy(noise(1, config.in_channels, *network.input_shape(shape)))
+    with torch.inference_mode():
+        whole = network(image)
+        parts = [
+            sorted(data.draw(st.lists(st.integers(0, size), min_size=2, max_size=2, unique=True)))
+            for size in whole.shape[2:]
+        ]
+        keep = tuple(slice(*part) for part in parts)
+        np.testing.assert_allclose(network(image, keep), whole[:, :, *keep], atol=1e-5)
+
+
 def test_a_region_beyond_the_image_reads_only_the_image():
     image, seen = noise(2, 5, 7), []
 

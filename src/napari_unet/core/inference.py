@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from napari_unet.core.devices import DTYPES, choose_precision, free_memory, is_out_of_memory
+from napari_unet.core.devices import DTYPES, choose_precision, free_memory, is_out_of_memory, reuse_memory
 from napari_unet.core.networks import Network
 from napari_unet.core.networks.unet import relative
 from napari_unet.core.tiling import Region, Shape, TileGrid, balanced_tile_shape, mirror_indices, round_up
@@ -22,6 +22,8 @@ from napari_unet.core.tiling import Region, Shape, TileGrid, balanced_tile_shape
 MAPS_OF_LEVEL_0 = 9
 # Larger tiles gain little: the halo of a 2D tile costs a few per cent there; in 3D a GPU is worth more room.
 MOST_MEMORY = {"cpu": 2 * 2**30, "cuda": 8 * 2**30, "mps": 2 * 2**30}
+# Larger maps come with fresh pages each time, which costs a CPU more than the halo of smaller 2D tiles.
+REUSED_MAP = 32 * 2**20
 
 
 class Predictor:
@@ -50,6 +52,7 @@ class Predictor:
     def __init__(self, network: Network, device: torch.device | None = None, precision: str = "auto") -> None:
         self.device = device or next(network.parameters()).device
         self.dtype = choose_precision(self.device, precision)
+        self.reuses_memory = self.device.type != "cpu" or reuse_memory()
         self._format = torch.channels_last if network.config.ndim == 2 else torch.channels_last_3d
         prepared = fold_batch_norm(deepcopy(network).eval()).requires_grad_(False)
         self.network = prepared.to(self.device, self.dtype)
@@ -225,7 +228,10 @@ class Predictor:
     def _most_pixels(self) -> float:
         config = self.network.config
         bytes_per_pixel = MAPS_OF_LEVEL_0 * config.width * self.dtype.itemsize + 8 * config.n_classes
-        return min(MOST_MEMORY[self.device.type], free_memory(self.device) / 2) / bytes_per_pixel
+        most = min(MOST_MEMORY[self.device.type], free_memory(self.device) / 2) / bytes_per_pixel
+        if self.reuses_memory or config.ndim == 3:
+            return most
+        return min(most, REUSED_MAP / (config.width * self.dtype.itemsize))
 
 
 def predict(
