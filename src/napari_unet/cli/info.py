@@ -11,7 +11,7 @@ def info(
     file: Annotated[Path, typer.Argument(help="An image (of HDF5 also file.h5:/dataset) or a model file.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what an image says about itself, its positions and missing chunks too, or the header of a model."""
+    """Show what an image says about itself, how many of its chunks are missing, or the header of a model."""
     facts = _model_facts(file) if file.suffix.lower() == ".safetensors" else _image_facts(file)
     if json:
         typer.echo(json_module.dumps(facts, ensure_ascii=False))

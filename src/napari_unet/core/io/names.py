@@ -72,7 +72,7 @@ def is_image(entry: "os.DirEntry[str]", suffix: str = "") -> bool:
         return False
     own = os.path.splitext(entry.name)[1].lower()
     if own in FOLDER_SUFFIXES or (own and own == suffix):
-        return os.path.isfile(entry) or is_zarr(Path(entry))  # the entry's own test fails at links in a circle
+        return os.path.isfile(entry) or is_zarr(Path(entry))  # the entry's own fails at links in a circle
     return is_zarr(Path(entry))
 
 

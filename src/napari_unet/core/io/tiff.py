@@ -4,14 +4,18 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from logging import LogRecord, getLogger
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPageSeries
 
 from napari_unet.core.io.damage import readable
-from napari_unet.core.io.image import Image, LazyArray, make_image
+from napari_unet.core.io.image import Image, LazyArray, Region, make_image
 from napari_unet.core.io.mapped import MappedPixels
 from napari_unet.core.io.names import TIFF_SUFFIXES, check_position, image_stem
 from napari_unet.core.io.tiff_metadata import known_axes, read_metadata
@@ -20,6 +24,30 @@ from napari_unet.core.io.tiff_pixels import PagedTiff, lone_keyframe, read_segme
 _CUT_DESCRIPTION = re.compile(r"TiffTag 270 .*invalid value offset")
 _SEVERAL = frozenset({"ome", "shaped", "generic"})  # elsewhere further series are thumbnails and labels
 _KINDS = {"ome": "OME-TIFF", "imagej": "ImageJ TIFF", "lsm": "LSM"}
+
+
+@dataclass(frozen=True, eq=False)
+class PositionView:
+    """One position of an array that has all of them along an axis."""
+
+    data: LazyArray
+    axis: int
+    position: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one position."""
+        return (*self.data.shape[: self.axis], *self.data.shape[self.axis + 1 :])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of all."""
+        return self.data.dtype
+
+    def __getitem__(self, region: Region, /) -> NDArray[Any]:
+        one = slice(self.position, self.position + 1)
+        block = np.asarray(self.data[(*region[: self.axis], one, *region[self.axis :])])
+        return block.squeeze(self.axis)
 
 
 def open_tiff(path: Path, axes: str | None = None, position: int | None = None) -> Image:
@@ -45,12 +73,13 @@ def open_tiff(path: Path, axes: str | None = None, position: int | None = None) 
     ValueError
         Where the file is no TIFF, is damaged or cut short, or names files outside its folder.
     """
-    check_position(position, tiff_positions(path) if position else ("",), path.name)
+    chosen = check_position(position, tiff_positions(path) if position else ("",), path.name)
     with _opened(path) as tif:
-        series = tif.series[position or 0]
-        data = _lazy_pixels(tif, series, path)
-        metadata = read_metadata(tif, position or 0)
-        raw_axes = series.axes
+        series = tif.series[0 if _position_axis(tif) else chosen]
+        data, raw_axes = _lazy_pixels(tif, series, path), series.axes
+        metadata = read_metadata(tif, series)
+        if axis := _position_axis(tif):
+            data, raw_axes = PositionView(data, raw_axes.index(axis), chosen), raw_axes.replace(axis, "")
     axes = axes or known_axes(raw_axes, data.shape, path.name)
     return make_image(data, axes, metadata.sizes, metadata.unit, metadata.channels, image_stem(path))
 
@@ -59,9 +88,11 @@ def tiff_positions(path: Path) -> tuple[str, ...]:
     """Return the names of the series that a TIFF holds."""
     with _opened(path) as tif:
         series = tif.series
+        if axis := _position_axis(tif):
+            return tuple(map(str, range(series[0].shape[series[0].axes.index(axis)])))
         if len(series) == 1 or series[0].kind not in _SEVERAL:
             return ("",)
-        return tuple(one.name for one in series)
+        return tuple(one.name or str(i) for i, one in enumerate(series))
 
 
 def tiff_format(path: Path) -> str:
@@ -85,6 +116,11 @@ def read_info(path: Path) -> str:
     with _opened(path) as tif:
         metadata = tif.imagej_metadata or next(iter(tif.shaped_metadata or ()), {})
         return str(metadata.get("Info", ""))
+
+
+def _position_axis(tif: TiffFile) -> str:
+    """Return the axis of positions: P of Zeiss' LSM, R of Micro-Manager; "" where there is none."""
+    return next((axis for axis in "PR" if axis in tif.series[0].axes), "")
 
 
 @contextmanager

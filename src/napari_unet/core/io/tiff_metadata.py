@@ -22,9 +22,9 @@ class TiffMetadata:
     channels: tuple[str, ...] = ()
 
 
-def read_metadata(tif: TiffFile, position: int = 0) -> TiffMetadata:
+def read_metadata(tif: TiffFile, series: TiffPageSeries) -> TiffMetadata:
     """Read the metadata of one series from the richest source that the file has."""
-    series = tif.series[position]
+    position = tif.series.index(series)
     if series.kind == "ome":
         return _ome(tif.ome_metadata or "", series.name, position, len(tif.series))
     if series.kind == "lsm":
