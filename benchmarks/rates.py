@@ -24,9 +24,9 @@ def synchronise() -> None:
         torch.cuda.synchronize()
 
 
-def median_seconds(*works: Work, repeats: int) -> list[float]:
+def median_seconds(*works: Work, repeats: int, warm_ups: int = 2) -> list[float]:
     """Median duration of each work; they take turns, so that all see the same load of the machine."""
-    for work in (*works, *works):  # warm up
+    for work in works * warm_ups:
         work()
     seconds: list[list[float]] = [[] for _ in works]
     for _ in range(repeats):
