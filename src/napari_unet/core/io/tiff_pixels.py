@@ -102,8 +102,7 @@ def read_segments(pages: Sequence[Page]) -> Segments:
             numbers[path] = len(sizes)
             sizes.append(path.stat().st_size)
         file[i] = numbers[path]
-        _check_segments(page, n_segments, sizes[file[i]])
-        offsets[i], counts[i] = page.dataoffsets, page.databytecounts
+        offsets[i], counts[i] = _segments_of(page, n_segments, sizes[file[i]])
         tables.setdefault(page.jpegtables, page.jpegtables)
     return Segments(tuple(numbers), file, offsets, counts, tuple(tables[page.jpegtables] for page in pages))
 
@@ -134,11 +133,17 @@ def _check_alike(page: Page, keyframe: TiffPage) -> None:
         raise ValueError("its files are stored in different ways")
 
 
-def _check_segments(page: Page, n_segments: int, n_bytes: int) -> None:
-    if len(page.dataoffsets) != n_segments or len(page.databytecounts) != n_segments:
-        raise ValueError(f"page {page.index} has {len(page.dataoffsets)} strips or tiles, not {n_segments}")
-    if max(map(sum, zip(page.dataoffsets, page.databytecounts, strict=True))) > n_bytes:
+def _segments_of(page: Page, n_segments: int, n_bytes: int) -> tuple[Sequence[int], Sequence[int]]:
+    """Offsets and byte counts, which must lie within the file's `n_bytes`."""
+    offsets, counts = page.dataoffsets, page.databytecounts
+    ends = [offset + count for offset, count in zip(offsets, counts, strict=False)]
+    if n_segments == 1 and tuple(offsets[1:]) == tuple(ends[:-1]):  # one run in several strips, as in LSM
+        offsets, counts = offsets[:1], (sum(counts),)
+    if len(offsets) != n_segments or len(counts) != n_segments:
+        raise ValueError(f"page {page.index} has {len(offsets)} strips or tiles, not {n_segments}")
+    if max(ends) > n_bytes:
         raise ValueError(f"the pixels of page {page.index} are cut off")
+    return offsets, counts
 
 
 def _chunk_shape(keyframe: TiffPage) -> tuple[int, ...]:
