@@ -1,8 +1,10 @@
 """The journal of a long run: what was decided at its beginning, and which tasks are done."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,7 +49,7 @@ class Journal:
         self._done: dict[str, bytearray] = {}  # a byte for each task: a million tasks are a megabyte
         for line in lines:
             self._mark(line["phase"], line["task"])
-        self._file: Any = None
+        self._file: FileIO
 
     @classmethod
     def create(cls, path: Path, header: Mapping[str, JSON]) -> Self:
@@ -59,20 +61,19 @@ class Journal:
         return cls(path)
 
     def __enter__(self) -> Self:
-        self._file = open(self.path, "r+b")  # closed in __exit__
-        _lock(self._file, self.path)
+        self._file = _locked(self.path)
         self._file.truncate(_whole_length(self.path))
         self._file.seek(0, os.SEEK_END)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        self._file = None
 
     def note(self, phase: str, task: int, result: Mapping[str, JSON]) -> None:
         """Say that a task is done, and what came of it; from then on a killed run does not repeat it."""
-        self._file.write(_text({"phase": phase, "task": task} | dict(result)).encode())
-        self._file.flush()
+        line = _text({"phase": phase, "task": task} | dict(result)).encode()
+        if self._file.write(line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._mark(phase, task)
 
     def is_done(self, phase: str, task: int) -> bool:
@@ -118,13 +119,22 @@ def _whole_length(path: Path) -> int:
         return sum(len(line) for line in file if line.endswith(b"\n"))
 
 
-def _lock(file: Any, path: Path) -> None:
-    """Refuse to write where another process does; the lock goes with the process."""
+def refuse_running(path: Path) -> None:
+    """Raise OSError if another process is writing to a journal."""
+    if path.exists():
+        _locked(path).close()
+
+
+def _locked(path: Path) -> FileIO:
+    """Open a journal to write to, unless another process does; the lock goes with the process."""
+    file = FileIO(path, "r+")  # no buffer: what a full disk has refused is not written again at the end
     try:
         import fcntl
-    except ImportError:  # Windows refuses to open a file twice by itself
-        return
-    try:
+
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:  # Windows: whoever removes the folder of another run is refused by the system
+        pass
     except BlockingIOError as error:
+        file.close()
         raise OSError(f"another run writes {path.parent.name}: wait for it, or end it first") from error
+    return file

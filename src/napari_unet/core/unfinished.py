@@ -28,7 +28,7 @@ from napari_unet.core.io.result import (
 )
 from napari_unet.core.io.zarr_writer import create_parts, open_parts
 from napari_unet.core.joining import Joined
-from napari_unet.core.journal import Journal
+from napari_unet.core.journal import Journal, refuse_running
 from napari_unet.core.modelfile import Model, model_hash
 from napari_unet.core.normalise import Intensity
 from napari_unet.core.plan import SegmentConfig, StackPlan, plan_stack, result_layout, seen_image
@@ -263,6 +263,7 @@ class Unfinished:
         )
         header = request.identity | {"format": FORMAT, "plan": plan.as_json()}
         with disk_errors(request.path, request.file_layout(plan)):
+            refuse_running(self._journal_path)
             remove(self.folder)
             try:
                 self.folder.mkdir()
