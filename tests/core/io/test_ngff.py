@@ -6,14 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from ome_zarr_models import v04, v05
-from pydantic_zarr.v2 import ArraySpec, GroupSpec
+from ome_zarr_models import v05
 
 from napari_unet.core.io.layout import Layout
 from napari_unet.core.io.result import create_result
-
-for model in (v04.Labels, v04.Image, v04.ImageLabel):  # pydantic looks for these names in the wrong module
-    model.model_rebuild(_types_namespace={"ArraySpec": ArraySpec, "GroupSpec": GroupSpec})
 
 
 @pytest.fixture(params=["YX", "ZYX", "TYX", "TZYX"])

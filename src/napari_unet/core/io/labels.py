@@ -63,10 +63,11 @@ def store_format(image_store: Path | None) -> StoreFormat:
     if image_store is None:
         return StoreFormat()
     group, ome = _open_image(image_store)
-    multiscale = ome["multiscales"][0]
-    array = group[multiscale["datasets"][0]["path"]]
-    separator = getattr(array.metadata, "dimension_separator", "/")
-    return StoreFormat(group.metadata.zarr_format, separator, _shifts(multiscale))
+    with readable(image_store):
+        multiscale = ome["multiscales"][0]
+        array = group[multiscale["datasets"][0]["path"]]
+        separator = getattr(array.metadata, "dimension_separator", "/")
+        return StoreFormat(group.metadata.zarr_format, separator, _shifts(multiscale))
 
 
 def _shifts(multiscale: Mapping[str, Any]) -> dict[str, float]:

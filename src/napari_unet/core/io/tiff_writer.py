@@ -133,7 +133,10 @@ def _ome(layout: Layout) -> dict[str, Any]:
     if any(layout.channels):
         metadata["Channel"] = {"Name": list(layout.channels)}
     if layout.provenance:
-        values = {key: json.dumps(value, ensure_ascii=False) for key, value in layout.provenance.items()}
+        values = {
+            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for key, value in layout.provenance.items()
+        }
         metadata["MapAnnotation"] = {"Namespace": PROVENANCE, "Value": values}
     # tifffile's default is random, and the same run shall give the same bytes
     return metadata | {"UUID": str(uuid5(NAMESPACE_URL, f"napari-unet:{layout}"))}
