@@ -3,12 +3,15 @@
 import errno
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
 JSON = Any
+
+MOST_TASKS = 10**9  # of a phase; a damaged number shall not cost more memory than that
 
 
 class Journal:
@@ -47,8 +50,9 @@ class Journal:
         if not isinstance(self.header, dict) or "phase" in self.header or not self.header:
             raise ValueError(f"{path} is no journal of a segmentation: remove its folder to begin anew")
         self._done: dict[str, bytearray] = {}  # a byte for each task: a million tasks are a megabyte
+        self._n_done: Counter[str] = Counter()
         for line in lines:
-            self._mark(line["phase"], line["task"])
+            self._mark(*_task(line, path))
         self._file: FileIO
 
     @classmethod
@@ -83,7 +87,7 @@ class Journal:
 
     def n_done(self, phase: str) -> int:
         """Count the tasks of a phase that are done."""
-        return sum(self._done.get(phase, b""))
+        return self._n_done[phase]
 
     def results(self, phase: str) -> Iterator[tuple[int, dict[str, JSON]]]:
         """Yield the tasks of a phase that are done and what came of them, read anew from the file."""
@@ -95,6 +99,7 @@ class Journal:
         done = self._done.setdefault(phase, bytearray())
         if task >= len(done):
             done.extend(bytes(task + 1 - len(done)))
+        self._n_done[phase] += not done[task]
         done[task] = 1
 
 
@@ -102,7 +107,15 @@ def _text(line: Mapping[str, JSON]) -> str:
     return json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _lines(path: Path) -> Iterator[dict[str, JSON]]:
+def _task(line: JSON, path: Path) -> tuple[str, int]:
+    """Return phase and number of a task."""
+    match line:
+        case {"phase": str(phase), "task": int(task)} if 0 <= task < MOST_TASKS:
+            return phase, task
+    raise ValueError(f"{path} is damaged: remove its folder to begin anew")
+
+
+def _lines(path: Path) -> Iterator[JSON]:
     with open(path, "rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
