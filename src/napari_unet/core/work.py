@@ -78,9 +78,9 @@ class BlockWork:
     def predict(self, ready: Sequence[Ready]) -> list[NDArray[Any]]:
         """Predict the planes of blocks at once and make of each block ([C,] [n,] *write) what is written."""
         planes = [(plane, each.block.tile.crop) for each in ready for plane in each.planes]
-        blocks, crops = zip(*planes, strict=True)
-        said = self.predictor.predict_tiles(blocks, crops, classes=self.layout.kind != "probabilities")
-        encoded = iter([self.layout.encode(each) for each in said])
+        n_at_once = self.predictor.batch_size(self.plan.grid.read_shape)  # a block may have more planes
+        batches = (planes[start : start + n_at_once] for start in range(0, len(planes), n_at_once))
+        encoded = (each for batch in batches for each in self._encoded(batch))
         return [self._assemble([next(encoded) for _ in each.planes]) for each in ready]
 
     def place(self, block: Block) -> Region:
@@ -90,6 +90,11 @@ class BlockWork:
     def place_below(self, block: Block) -> Region:
         """Return where a block lies in the result on the image's own pixels."""
         return region_below(self.place(block), self.below, self.image)
+
+    def _encoded(self, planes: Sequence[tuple[NDArray[np.float32], Region]]) -> list[NDArray[Any]]:
+        blocks, crops = zip(*planes, strict=True)
+        said = self.predictor.predict_tiles(blocks, crops, classes=self.layout.kind != "probabilities")
+        return [self.layout.encode(each) for each in said]
 
     def _assemble(self, planes: list[NDArray[Any]]) -> NDArray[Any]:
         return planes[0] if len(planes) == 1 else np.stack(planes, axis=-self.layout.ndim - 1)
