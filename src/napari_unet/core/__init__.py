@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from napari_unet.core.examples import LabelOptions, read_examples
     from napari_unet.core.io import open_image, open_labels
     from napari_unet.core.modelfile import Model, load_model, save_model
-    from napari_unet.core.stacks import segment
+    from napari_unet.core.plan import SegmentConfig
+    from napari_unet.core.stacks import segment, segment_stack
     from napari_unet.core.starting import Architecture, fine_tune, new_model
     from napari_unet.core.supply import TrainConfig
     from napari_unet.core.training import Wanted, drain, train
@@ -19,6 +20,7 @@ __all__ = [
     "LabelOptions",
     "Meaning",
     "Model",
+    "SegmentConfig",
     "TrainConfig",
     "Wanted",
     "boundary_weights",
@@ -33,6 +35,7 @@ __all__ = [
     "save_annotation",
     "save_model",
     "segment",
+    "segment_stack",
     "train",
 ]
 
@@ -41,7 +44,8 @@ _ROOMS = {
     "examples": ("LabelOptions", "read_examples"),
     "io": ("open_image", "open_labels"),
     "modelfile": ("Model", "load_model", "save_model"),
-    "stacks": ("segment",),
+    "plan": ("SegmentConfig",),
+    "stacks": ("segment", "segment_stack"),
     "starting": ("Architecture", "fine_tune", "new_model"),
     "supply": ("TrainConfig",),
     "training": ("Wanted", "drain", "train"),
