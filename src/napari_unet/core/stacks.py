@@ -136,9 +136,9 @@ def segment_stack(
         with _threads(run.plan, request.predictor):
             for phase in run.work.phases():
                 if also is not None and phase.is_final:
-                    yield from (_shown(run, phase, task, also) for task in run.done(phase))
+                    yield from (shown(run, phase, task, also) for task in run.done(phase))
                 for task in _run_tiles(run, phase) if phase.name == "tiles" else _run_phase(run, phase):
-                    yield _shown(run, phase, task, also)
+                    yield shown(run, phase, task, also)
         n_nonfinite = run.n_nonfinite
     return StackResult(run.plan, request.predictor.device, n_nonfinite)
 
@@ -316,7 +316,7 @@ def _run_phase(run: Unfinished, phase: Phase) -> Iterator[int]:
         yield task
 
 
-def _shown(run: Unfinished, phase: Phase, task: int, also: Sink | None) -> StackUpdate:
+def shown(run: Unfinished, phase: Phase, task: int, also: Sink | None) -> StackUpdate:
     """Hand over what a task has written, and tell."""
     n_done = run.journal.n_done(phase.name)
     region = None
