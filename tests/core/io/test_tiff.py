@@ -1,5 +1,8 @@
+import gc
 import os
 import shutil
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +11,11 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_unet.core.io import open_image
+from napari_unet.core.io import describe_format, list_positions, open_image
 
 DATA = Path(os.environ.get("NAPARI_UNET_DATA", Path(__file__).parents[3] / "../shared/data")).resolve()
 FORMATS = DATA / "formats_multidim"
+RNG = np.random.default_rng(0)
 needs_data = pytest.mark.skipif(not FORMATS.is_dir(), reason=f"the real files are not in {FORMATS}")
 
 RES_ACTIN, RES_HELA, RES_DNA, RES_NUCLEI = 1 / 7.547649, 1 / 19.420064, 1 / 1.953591, 1 / 1.206792
@@ -272,6 +276,127 @@ def test_a_pyramid_opens_at_its_finest_level(tmp_path: Path):
         tif.write(pixels, subifds=1, tile=(32, 32), metadata={"axes": "YX"})
         tif.write(pixels[::2, ::2], subfiletype=1, tile=(16, 16))
     np.testing.assert_array_equal(open_image(tmp_path / "p.ome.tif").read()[0], pixels)
+
+
+def test_series_of_an_ome_tiff_are_positions_with_their_own_metadata(tmp_path: Path):
+    first, second = RNG.integers(0, 9, (3, 20, 30), "u1"), RNG.integers(0, 9, (2, 22, 32), "u1")
+    with tifffile.TiffWriter(tmp_path / "m.ome.tif") as tif:
+        tif.write(
+            first, photometric="minisblack", metadata={"axes": "ZYX", "Name": "a", "PhysicalSizeX": 0.5}
+        )
+        names = {"Name": ["dna", "actin"]}
+        tif.write(second, photometric="minisblack", metadata={"axes": "CYX", "Name": "b", "Channel": names})
+    assert list_positions(tmp_path / "m.ome.tif") == ("a", "b")
+    default, image = open_image(tmp_path / "m.ome.tif"), open_image(tmp_path / "m.ome.tif", position=1)
+    assert (default.axes, default.spacing, default.unit) == ("ZYX", (1.0, 1.0, 0.5), "µm")
+    assert (image.axes, image.spacing, image.channels) == ("CYX", (1.0, 1.0), ("dna", "actin"))
+    np.testing.assert_array_equal(default.read()[0], first)
+    np.testing.assert_array_equal(image.read(), second)
+    with pytest.raises(
+        ValueError, match=r"^m\.ome\.tif has no position 2: it has 2 \(a, b\), choose among 0 to 1$"
+    ):
+        open_image(tmp_path / "m.ome.tif", position=2)
+
+
+def test_arrays_of_different_shapes_in_one_tiff_are_positions(tmp_path: Path):
+    with tifffile.TiffWriter(tmp_path / "m.tif") as tif:
+        for size in (20, 24):
+            tif.write(np.full((size, 30), size, "u1"))
+    assert list_positions(tmp_path / "m.tif") == ("0", "1")
+    assert open_image(tmp_path / "m.tif", position=1).read().shape == (1, 24, 30)
+
+
+def _write_lsm(path: Path, pixels: np.ndarray, n_positions: int = 0) -> None:
+    """Write planes (positions × z, C, Y, X) the way Zeiss does, as far as readers look at it."""
+    fields = [(name or f"_{i}", kind) for i, (name, kind) in enumerate(tifffile.TIFF.CZ_LSMINFO)]
+    info = np.zeros(1, np.dtype(fields).newbyteorder("<"))
+    sizes = (pixels.shape[3], pixels.shape[2], len(pixels) // max(n_positions, 1), pixels.shape[1])
+    for name, value in zip(("X", "Y", "Z", "Channels", "Time", "P"), (*sizes, 1, n_positions), strict=True):
+        info[f"Dimension{name}"] = value
+    info["MagicNumber"], info["StructureSize"], info["ScanType"] = 67127628, info.itemsize, 0
+    info["VoxelSizeX"] = info["VoxelSizeY"] = 2e-7
+    info["VoxelSizeZ"] = 1e-6
+    with tifffile.TiffWriter(path, byteorder="<") as tif:
+        for i, plane in enumerate(pixels):
+            tags = [(34412, 1, info.nbytes, info.tobytes(), True)] if i == 0 else []
+            tif.write(plane, photometric="minisblack", planarconfig="separate", metadata=None, extratags=tags)
+            tif.write(np.zeros((8, 8, 3), "u1"), photometric="rgb", subfiletype=1, metadata=None)  # thumbnail
+
+
+def test_an_lsm_has_its_voxel_size_and_no_thumbnails(tmp_path: Path):
+    pixels = RNG.integers(0, 999, (4, 3, 20, 30), "u2")
+    _write_lsm(tmp_path / "a.lsm", pixels)
+    image = open_image(tmp_path / "a.lsm")
+    assert (image.axes, image.spacing, image.unit) == ("ZCYX", (1.0, 0.2, 0.2), "µm")
+    np.testing.assert_array_equal(image.read(), pixels.swapaxes(0, 1))
+    assert list_positions(tmp_path / "a.lsm") == ("",)
+    assert describe_format(tmp_path / "a.lsm") == "LSM"
+
+
+def test_positions_along_an_axis_are_opened_one_by_one(tmp_path: Path):
+    pixels = RNG.integers(0, 999, (4, 3, 20, 30), "u2")
+    _write_lsm(tmp_path / "p.lsm", pixels, n_positions=2)
+    assert list_positions(tmp_path / "p.lsm") == ("0", "1")
+    for position in (0, 1):
+        image = open_image(tmp_path / "p.lsm", position=position)
+        expected = pixels[2 * position :][:2].swapaxes(0, 1)
+        assert image.axes == "ZCYX"
+        np.testing.assert_array_equal(image.read(), expected)
+        region = (slice(1, 2), slice(3, 9), slice(0, 5))
+        np.testing.assert_array_equal(image.read(region), expected[(slice(None), *region)])
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ({"ome": True}, "OME-TIFF"),
+        ({"imagej": True}, "ImageJ TIFF"),
+        ({"bigtiff": True}, "TIFF (BigTIFF)"),
+        ({}, "TIFF"),
+    ],
+)
+def test_a_tiff_tells_its_kind(tmp_path: Path, options, kind: str):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((5, 6), "u1"), **options)
+    assert describe_format(tmp_path / "a.tif") == kind
+    assert open_image(tmp_path / "a.tif").read().shape == (1, 5, 6)
+
+
+def test_many_pages_take_little_memory_once_open(tmp_path: Path):
+    path = tmp_path / "many.tif"
+    planes = (np.full((16, 16), z % 200, "u1") for z in range(2000))
+    tifffile.imwrite(path, planes, shape=(2000, 16, 16), dtype="u1", compression="lzw", metadata=None)
+    gc.collect()
+    tracemalloc.start()
+    image = open_image(path)
+    gc.collect()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 200 * 2000  # bytes; tifffile's own pages take a thousand each
+    assert image.read((slice(1500, 1501), slice(0, 1), slice(0, 1))).item() == 1500 % 200
+
+
+def test_threads_read_the_same_file_at_once(tmp_path: Path):
+    pixels = RNG.integers(0, 255, (16, 64, 64), "u1")
+    tifffile.imwrite(tmp_path / "a.tif", pixels, compression="zlib", tile=(16, 16), photometric="minisblack")
+    image = open_image(tmp_path / "a.tif")
+    regions = [(slice(z, z + 1), slice(z, 64), slice(0, 50)) for z in range(16)] * 4
+    with ThreadPoolExecutor(8) as pool:
+        for region, read in zip(regions, pool.map(image.read, regions), strict=True):
+            np.testing.assert_array_equal(read[0], pixels[region])
+
+
+def test_a_page_that_does_not_decode_is_named(tmp_path: Path):
+    path = tmp_path / "stack.tif"
+    tifffile.imwrite(
+        path, RNG.integers(0, 255, (5, 40, 40), "u1"), compression="zlib", photometric="minisblack"
+    )
+    with tifffile.TiffFile(path) as tif:
+        offset = tif.pages[3].dataoffsets[0]
+    _overwrite(path, offset, b"\xff" * 64)
+    image = open_image(path)
+    assert image.read((slice(0, 3), slice(0, 40), slice(0, 40))).shape == (1, 3, 40, 40)
+    with pytest.raises(ValueError, match=r"^stack\.tif cannot be read \(page 3: .*\); copy the file again"):
+        image.read()
 
 
 @pytest.mark.parametrize("content", [b"", b"plain text", b"II*\x00" + bytes(60)])

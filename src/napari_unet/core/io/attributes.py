@@ -63,4 +63,4 @@ def _unit(attributes: Mapping[str, Any]) -> str:
 
 
 def _usable(sizes: Mapping[str, float]) -> bool:
-    return all(np.isfinite(size) and size > 0 for size in sizes.values())
+    return bool(sizes) and all(np.isfinite(size) and size > 0 for size in sizes.values())

@@ -133,7 +133,7 @@ def _images(file: "h5py.File") -> dict[str, int]:
             found[f"/{name}"] = int(node.size)
 
     file.visititems(look)
-    return found
+    return {name: size for name, size in found.items() if size}
 
 
 def _listed(images: Mapping[str, int]) -> str:
