@@ -44,11 +44,9 @@ def _write(image: Path, name: str, *, overwrite: bool = False) -> Path:
     path = labels_path(image, name)
     check_output(path, overwrite=overwrite)
     layout = Layout((30, 40), np.dtype("u1"), "YX", (0.5, 0.5), "µm", (), image_store=image)
-    temporary = path.with_name(f"{name}.unfinished") / "result.ome.zarr"
-    temporary.parent.mkdir(parents=True)
+    temporary = image.with_name(f"{name}.unfinished.ome.zarr")
     create_result(temporary, layout, name=name).write(WHOLE, LABELS)
     publish(temporary, path, overwrite=overwrite)
-    temporary.parent.rmdir()
     register_labels(image, name)
     return path
 

@@ -7,6 +7,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -108,6 +109,21 @@ def test_the_bytes_depend_neither_on_the_order_nor_on_who_writes(
         open_image(tmp_path / f"a{suffix}", axes=axes if ".ome.tif" not in suffix else None).read().squeeze(),
         (_pixels(layout)[0] if axes == "TYX" else _pixels(layout)).squeeze(),
     )
+
+
+@pytest.mark.usefixtures("sharded")
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_blocks_that_are_written_at_once_do_not_disturb_one_another(tmp_path: Path, suffix: str):
+    layout = _layout((2, 128, 128), (1, 32, 32))
+    pixels, path = _pixels(layout), tmp_path / f"a{suffix}"
+    sinks = [create_result(path, layout, name="a"), open_result(path, layout)]
+
+    def write(task: tuple[int, Region]) -> None:
+        sinks[task[0] % 2].write(task[1], pixels[task[1]])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, enumerate(_blocks(layout))))
+    np.testing.assert_array_equal(sinks[0].read(tuple(slice(0, size) for size in layout.shape)), pixels)
 
 
 @pytest.mark.usefixtures("sharded")

@@ -157,6 +157,8 @@ def publish(temporary: Path, path: Path, *, overwrite: bool) -> None:
     """
     _flush(temporary)
     _refuse_existing(path, overwrite=overwrite)
+    if is_labels_path(path):
+        path.parent.mkdir(exist_ok=True)  # the first labels of their image
     replaced = path.with_name(f".{path.name}.replaced")
     if path.is_dir():  # a folder cannot be replaced in one go
         remove(replaced)

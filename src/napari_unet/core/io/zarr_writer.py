@@ -143,7 +143,7 @@ def _create_array(group: "zarr.Group", name: str, level: Level, layout: Layout, 
     chunks, shards = _chunking(layout.axes, level.shape, level.block_shape)
     n_chunks = math.prod(-(-size // side) for size, side in zip(level.shape, chunks, strict=True))
     options: dict[str, Any] = {"dimension_names": list(layout.axes.lower())}
-    if n_chunks > _MANY:
+    if n_chunks > _MANY and shards != chunks:
         options["shards"] = shards
     if group.metadata.zarr_format == 2:  # has neither, and the bytes of its usual codec depend on threads
         key = {"name": "v2", "separator": separator}
