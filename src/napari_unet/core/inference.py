@@ -1,20 +1,18 @@
 """From a network and an image to probabilities: padded, tiled, device-aware."""
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
-from itertools import pairwise
 from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch import Tensor
 
 from napari_unet.core.devices import DTYPES, choose_precision, free_memory, is_out_of_memory, reuse_memory
 from napari_unet.core.networks import Network
-from napari_unet.core.networks.unet import relative
+from napari_unet.core.networks.prepared import prepare_for_inference
+from napari_unet.core.networks.regions import relative
 from napari_unet.core.tiling import Region, Shape, TileGrid, balanced_tile_shape, mirror_indices, round_up
 
 # Level 0 has to hold the skip, the upsampled map, both once more side by side, what the convolution makes
@@ -54,8 +52,7 @@ class Predictor:
         self.dtype = choose_precision(self.device, precision)
         self.reuses_memory = self.device.type != "cpu" or reuse_memory()
         self._format = torch.channels_last if network.config.ndim == 2 else torch.channels_last_3d
-        prepared = fold_batch_norm(deepcopy(network).eval()).requires_grad_(False)
-        self.network = prepared.to(self.device, self.dtype)
+        self.network = prepare_for_inference(network).to(self.device, self.dtype)
         self.network.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stub lacks it
 
     @property
@@ -312,26 +309,6 @@ def read_mirrored(
         if len(place) != block.shape[axis] or place[0] != part.start or place[-1] != part.stop - 1:
             block = block.take(place - part.start, axis=axis)
     return np.ascontiguousarray(block)
-
-
-def fold_batch_norm(network: Network) -> Network:
-    """Fold each batch norm layer, in place, into the convolution that it follows."""
-    for module in list(network.modules()):
-        if isinstance(module, nn.Sequential):
-            _fold_sequence(module)
-    return network
-
-
-def _fold_sequence(layers: nn.Sequential) -> None:
-    for index, (conv, norm) in enumerate(pairwise(layers), start=1):
-        if isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
-            mean, variance = norm.running_mean, norm.running_var
-            if mean is None or variance is None:
-                continue
-            conv.weight, conv.bias = fuse_conv_bn_weights(
-                conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
-            )
-            layers[index] = nn.Identity()
 
 
 def _around(crops: Sequence[Region]) -> Region:

@@ -6,7 +6,8 @@ from math import prod
 
 from torch import Tensor, nn
 
-from napari_unet.core.networks.unet import CONV, ConvBlock, Region, Shape, UNetConfig, initialise, pad_to
+from napari_unet.core.networks.regions import Region, pad_to
+from napari_unet.core.networks.unet import CONV, ConvBlock, Shape, UNetConfig, initialise
 
 
 class EncoderNetwork(nn.Module):

@@ -2,15 +2,23 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-Shape = tuple[int, ...]
-Region = tuple[slice, ...]
+from napari_unet.core.networks.regions import (
+    Region,
+    Shape,
+    crop_centre,
+    decoded_regions,
+    pad_to,
+    pooled,
+    relative,
+)
 
 CONV: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 CONV_TRANSPOSE: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -210,6 +218,7 @@ class UNet(nn.Module):
         )
         self.dropout = nn.Dropout(config.dropout)
         self.head = CONV[config.ndim](widths[0], config.n_classes, 1)
+        self.join: Callable[[list[Tensor]], Any] = partial(torch.cat, dim=1)
         initialise(self)
         if config.norm == "batch":
             with torch.no_grad():
@@ -261,40 +270,28 @@ class UNet(nn.Module):
     def _decode_valid(self, x: Tensor, skips: list[Tensor]) -> Tensor:
         for upsample, block, skip in reversed(list(zip(self.upsamples, self.decoder, skips, strict=True))):
             x = upsample(x)
-            x = block(torch.cat([crop_centre(skip, x.shape[2:]), x], dim=1))
+            x = block(self.join([crop_centre(skip, x.shape[2:]), x]))
         logits: Tensor = self.head(x)
         return logits
 
     def _decode(self, x: Tensor, skips: list[Tensor], keep: Region) -> Tensor:
-        regions = self._decoded_regions(keep, skips)
+        axes, levels = range(self.config.ndim), range(self.config.depth)
+        reaches = [tuple(self._reach(axis, level) for axis in axes) for level in levels]
+        regions = decoded_regions(keep, [skip.shape[2:] for skip in skips], self.config.pools, reaches)
         covered = tuple(slice(0, size) for size in x.shape[2:])
         for level in reversed(range(self.config.depth)):
-            axes = zip(regions[level], self.config.pools[level], strict=True)
-            below = tuple(slice(part.start // step, part.stop // step) for part, step in axes)
+            below = pooled(regions[level], self.config.pools[level])
             x = self.upsamples[level](x[:, :, *relative(below, covered)])
-            x = self.decoder[level](torch.cat([skips[level][:, :, *regions[level]], x], dim=1))
+            x = self.decoder[level](self.join([skips[level][:, :, *regions[level]], x]))
             covered = regions[level]
         logits: Tensor = self.head(x)
         return logits[:, :, *relative(keep, covered)]
 
-    def _decoded_regions(self, keep: Region, skips: list[Tensor]) -> list[Region]:
-        """For each level what has to be decoded: what the level above needs, and what the convolutions reach.
-
-        Beyond it they see zeros, which is right at the border of the image only.
-        """
-        regions = []
-        for level, (skip, pool) in enumerate(zip(skips, self.config.pools, strict=True)):
-            region = []
-            for axis, (part, step, size) in enumerate(zip(keep, pool, skip.shape[2:], strict=True)):
-                interpolated = step if self.config.upsample == "linear" and step > 1 else 0
-                reach = self._lost(axis, level) // 2 + interpolated
-                start = max(0, (part.start - reach) // step * step)
-                region.append(slice(start, min(size, -(-(part.stop + reach) // step) * step)))
-            regions.append(tuple(region))
-            keep = tuple(
-                slice(part.start // step, part.stop // step) for part, step in zip(region, pool, strict=True)
-            )
-        return regions
+    def _reach(self, axis: int, level: int) -> int:
+        """Pixels on each side of what a level decodes that see beyond it: convolutions, and interpolation."""
+        factor = self.config.pools[level][axis]
+        interpolated = factor if self.config.upsample == "linear" and factor > 1 else 0
+        return self._lost(axis, level) // 2 + interpolated
 
     def _fit(self, image: Tensor) -> Tensor:
         shape = tuple(image.shape[2:])
@@ -335,30 +332,6 @@ class UNet(nn.Module):
             low, high = low // factor, high // factor
         below = self._interval(axis, level + 1, low, high)
         return below[0] * factor - reach, below[1] * factor + factor - 1 + reach
-
-
-def pad_to(image: Tensor, shape: Sequence[int]) -> Tensor:
-    """Repeat the last pixels of (B, C, …) until the spatial shape is ``shape``."""
-    missing = [target - size for target, size in zip(shape, image.shape[2:], strict=True)]
-    if not any(missing):
-        return image
-    padding = [amount for after in reversed(missing) for amount in (0, after)]
-    return nn.functional.pad(image, padding, mode="replicate")
-
-
-def crop_centre(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Cut the middle of (B, C, …) to the spatial shape."""
-    starts = [(size - target) // 2 for size, target in zip(x.shape[2:], shape, strict=True)]
-    inner = (slice(start, start + size) for start, size in zip(starts, shape, strict=True))
-    return x[(slice(None), slice(None), *inner)]
-
-
-def relative(region: Region, covered: Region) -> Region:
-    """Return where a region lies in an array that covers another one around it."""
-    return tuple(
-        slice(part.start - whole.start, part.stop - whole.start)
-        for part, whole in zip(region, covered, strict=True)
-    )
 
 
 def initialise(network: nn.Module) -> None:
