@@ -56,7 +56,7 @@ def test_what_is_written_by_tiles_in_any_order_reads_back_with_its_metadata(
         for region in regions:
             output.write(region, pixels[region])
 
-    assert [entry.name for entry in tmp_path.iterdir() if "partial" in entry.name] == []
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
     image = open_image(path)
     assert (image.unit, image.dtype, image.n_timepoints) == (
         unit, np.dtype(dtype), shape[0] if "T" in axes else 1,
