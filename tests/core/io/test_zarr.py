@@ -1,13 +1,16 @@
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from napari_unet.core.io import open_image
+from napari_unet.core.io import count_missing_chunks, describe_format, list_positions, open_image
 
 DATA = Path(os.environ.get("NAPARI_UNET_DATA", Path(__file__).parents[3] / "../shared/data")).resolve()
 SAMPLE = DATA / "formats_multidim/6001240_levels1-2.zarr"
@@ -88,8 +91,9 @@ def test_a_chunk_that_does_not_decode_is_one_clear_sentence_and_a_missing_one_is
     chunk = tmp_path / "a.zarr/0/c/0/0/0/0"
     chunk.write_bytes(b"nonsense")
     image = open_image(tmp_path / "a.zarr")
-    with pytest.raises(ValueError, match=r"^a\.zarr cannot be read .*copy the file again"):
+    with pytest.raises(ValueError, match=r"^a\.zarr cannot be read \(region \[0:2, 0:4, 0:20, .*copy"):
         image.read()
+    assert image.read((slice(2, 4), slice(0, 20), slice(0, 30))).shape == (2, 2, 20, 30)
     chunk.unlink()
     assert not image.read()[0, :2, :16, :16].any()
 
@@ -103,6 +107,187 @@ def test_a_group_without_an_image_names_its_members(tmp_path: Path):
     assert open_image(tmp_path / "g.zarr/raw").axes == "CZYX"
     shutil.rmtree(tmp_path / "g.zarr/labels")
     assert open_image(tmp_path / "g.zarr").axes == "CZYX"  # the only one
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_region_of_any_layout_reads_as_stored(tmp_path: Path, data: st.DataObject):
+    pixels = PIXELS[(0,) * (4 - data.draw(st.integers(2, 4)))]
+    pixels = pixels.astype(data.draw(st.sampled_from(["u1", ">u2", "f4"])))
+    chunks = tuple(data.draw(st.integers(1, size)) for size in pixels.shape)
+    shards = tuple(2 * size for size in chunks) if data.draw(st.booleans()) else None
+    zarr_format = 3 if shards else data.draw(st.sampled_from([2, 3]))
+    zarr.create_array(
+        str(tmp_path / "drawn.zarr"),
+        data=pixels,
+        chunks=chunks,
+        shards=shards,
+        zarr_format=zarr_format,
+        overwrite=True,
+    )
+    image = open_image(tmp_path / "drawn.zarr")
+    bounds = [sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2))) for n in image.spatial_shape]
+    region = tuple(slice(start, stop) for start, stop in bounds)
+    expected = pixels[(..., *region)].reshape(image.n_channels, *(stop - start for start, stop in bounds))
+    np.testing.assert_array_equal(image.read(region), expected)
+
+
+@pytest.mark.parametrize(
+    ("version", "axes", "expected"),
+    [
+        ("0.1", None, "TCZYX"),
+        ("0.2", None, "TCZYX"),
+        ("0.3", ["t", "z", "c", "y", "x"], "TZCYX"),
+        ("0.3", ["z", "y", "x"], "ZYX"),
+    ],
+)
+def test_the_older_versions_open_with_their_axes(tmp_path: Path, version: str, axes, expected: str):
+    multiscale = {"version": version, "datasets": [{"path": "0"}]} | ({"axes": axes} if axes else {})
+    pixels = PIXELS[(np.newaxis,) * (len(expected) - 4)] if len(expected) > 3 else PIXELS[0]
+    attributes = {"multiscales": [multiscale]}
+    group = zarr.create_group(str(tmp_path / "a.zarr"), zarr_format=2, attributes=attributes)
+    group.create_array("0", data=pixels, chunk_key_encoding={"name": "v2", "separator": "/"})
+    image = open_image(tmp_path / "a.zarr")
+    assert (image.axes, image.data.shape) == (expected, pixels.shape)
+    assert describe_format(tmp_path / "a.zarr") == f"OME-Zarr {version} (Zarr v2)"
+
+
+def test_attributes_of_a_plain_array_tell_axes_and_voxel_size(tmp_path: Path):
+    attributes = {"_ARRAY_DIMENSIONS": ["time", "z", "y", "x"], "resolution": [40, 4, 4], "units": ["nm"] * 3}
+    zarr.create_array(str(tmp_path / "p.zarr"), data=PIXELS, zarr_format=2, attributes=attributes)
+    image = open_image(tmp_path / "p.zarr")
+    assert (image.axes, image.spacing, image.unit) == ("TZYX", (40.0, 4.0, 4.0), "nm")
+    assert describe_format(tmp_path / "p.zarr") == "Zarr v2"
+
+
+def _converted(path: Path) -> tuple[str, ...]:
+    """As bioformats2raw writes several series."""
+    for name in ("0", "1"):
+        _store(path / name, "0.4")
+    zarr.create_group(str(path), zarr_format=2, attributes={"bioformats2raw.layout": 3})
+    zarr.create_group(str(path / "OME"), zarr_format=2, attributes={"series": ["0", "1"]})
+    return ("0", "1")
+
+
+def _unlisted(path: Path) -> tuple[str, ...]:
+    names = _converted(path)
+    zarr.create_group(str(path / "OME"), zarr_format=2, overwrite=True)
+    return names
+
+
+def _plate(path: Path) -> tuple[str, ...]:
+    wells = [{"path": "A/1"}, {"path": "B/12"}]
+    zarr.create_group(
+        str(path), zarr_format=3, attributes={"ome": {"version": "0.5", "plate": {"wells": wells}}}
+    )
+    for well in wells:
+        images = {"ome": {"version": "0.5", "well": {"images": [{"path": "0"}]}}}
+        zarr.create_group(str(path / well["path"]), zarr_format=3, attributes=images)
+        _store(path / well["path"] / "0", "0.5")
+    return ("A/1/0", "B/12/0")
+
+
+def _group(path: Path) -> tuple[str, ...]:
+    for name in ("left", "right"):
+        _store(path / name, "0.5")
+    zarr.create_group(str(path), zarr_format=3)
+    return ("left", "right")
+
+
+@pytest.mark.parametrize("make", [_converted, _unlisted, _plate, _group])
+def test_images_of_a_store_are_positions(tmp_path: Path, make):
+    path = tmp_path / "many.zarr"
+    names = make(path)
+    second = zarr.open_array(str(path / names[1] / "0"), mode="r+")
+    second[...] = PIXELS + 1
+    assert list_positions(path) == names
+    np.testing.assert_array_equal(open_image(path).read(), PIXELS)
+    image = open_image(path, position=1)
+    np.testing.assert_array_equal(image.read(), PIXELS + 1)
+    assert image.axes == "CZYX" and count_missing_chunks(image) == 0
+    np.testing.assert_array_equal(image.source.open().read(), PIXELS + 1)
+    with pytest.raises(ValueError, match=rf"^many\.zarr has no position 2: it has 2 \({', '.join(names)}\)"):
+        open_image(path, position=2)
+
+
+def test_wells_and_series_that_leave_the_store_are_refused(tmp_path: Path):
+    _store(tmp_path / "secret", "0.5")
+    plate = {"ome": {"version": "0.5", "plate": {"wells": [{"path": "../secret"}]}}}
+    zarr.create_group(str(tmp_path / "plate.zarr"), zarr_format=3, attributes=plate)
+    well = {"ome": {"version": "0.5", "well": {"images": [{"path": "../secret"}]}}}
+    zarr.create_group(str(tmp_path / "well.zarr"), zarr_format=3, attributes=well)
+    zarr.create_group(str(tmp_path / "series.zarr"), zarr_format=3)
+    series = {"ome": {"version": "0.5", "series": ["../secret"]}}
+    zarr.create_group(str(tmp_path / "series.zarr/OME"), zarr_format=3, attributes=series)
+    for name in ("plate", "well", "series"):
+        with pytest.raises(
+            ValueError, match=rf"^{name}\.zarr cannot be read .*'\.\./secret', outside the store"
+        ):
+            open_image(tmp_path / f"{name}.zarr")
+
+
+def test_a_member_that_is_a_link_out_of_the_store_is_refused(tmp_path: Path):
+    _store(tmp_path / "a.zarr", "0.5")
+    (tmp_path / "a.zarr/0").rename(tmp_path / "secret")
+    try:
+        (tmp_path / "a.zarr/0").symlink_to(tmp_path / "secret", target_is_directory=True)
+    except OSError:
+        pytest.skip("symbolic links cannot be made here")
+    with pytest.raises(ValueError, match="outside the store"):
+        open_image(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_missing_chunks_are_counted_where_the_image_is_read(tmp_path: Path, version: str):
+    _store(tmp_path / "a.zarr", version)  # chunks (1, 2, 16, 16) of (2, 4, 20, 30)
+    image = open_image(tmp_path / "a.zarr")
+    assert count_missing_chunks(image) == 0
+    chunks = [path for path in (tmp_path / "a.zarr/0").rglob("*") if path.is_file() and path.name[0] in "01"]
+    assert len(chunks) == 16
+    missing = ["c/1/0/1/1", "c/1/1/0/0"] if version == "0.5" else ["1.0.1.1", "1.1.0.0"]
+    for name in missing:
+        (tmp_path / "a.zarr/0" / name).unlink()
+    assert count_missing_chunks(image) == 2
+    assert count_missing_chunks(open_image(tmp_path / "a.zarr", channels=["actin"])) == 2
+    assert count_missing_chunks(open_image(tmp_path / "a.zarr", channels=["dna"])) == 0
+    assert not image.read()[1, :2, 16:, 16:].any() and not image.read()[1, 2:, :16, :16].any()
+
+
+def test_chunks_of_several_channels_and_shards_are_counted_once(tmp_path: Path):
+    options = {"chunks": (1, 2, 10, 10), "shards": (2, 4, 10, 30)}
+    zarr.create_array(str(tmp_path / "a.zarr"), data=PIXELS + 1, **options)
+    (tmp_path / "a.zarr/c/0/0/1/0").unlink()
+    assert count_missing_chunks(open_image(tmp_path / "a.zarr")) == 1
+    assert count_missing_chunks(open_image(tmp_path / "a.zarr", channels=[1, 0])) == 1
+
+
+def test_opening_reads_metadata_only(tmp_path: Path):
+    shape = (1000, 100_000, 100_000)
+    zarr.create_array(str(tmp_path / "a.zarr"), shape=shape, chunks=(1, 64, 64), dtype="u1", fill_value=7)
+    image = open_image(tmp_path / "a.zarr")  # 2.4 billion chunks
+    assert image.read((slice(9, 10), slice(90_000, 90_002), slice(5, 6))).tolist() == [[[[7], [7]]]]
+
+
+def test_threads_read_the_same_store_at_once(tmp_path: Path):
+    _store(tmp_path / "a.zarr", "0.5")
+    image = open_image(tmp_path / "a.zarr")
+    regions = [(slice(z, z + 1), slice(i, 20), slice(0, 25)) for z in range(4) for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for region, read in zip(regions, pool.map(image.read, regions), strict=True):
+            np.testing.assert_array_equal(read, PIXELS[(slice(None), *region)])
+
+
+def test_axes_that_do_not_fit_are_refused_with_their_own_remedy(tmp_path: Path):
+    zarr.create_array(str(tmp_path / "a.zarr"), data=PIXELS)
+    with pytest.raises(
+        ValueError, match=r"^a: axes 'ZYX' name 3 dimensions .*; give one letter of TCZYX for each$"
+    ):
+        open_image(tmp_path / "a.zarr", axes="ZYX")
+    zarr.create_array(str(tmp_path / "empty.zarr"), shape=(0, 4, 4), dtype="u1")
+    with pytest.raises(
+        ValueError, match=r"^empty: an image of shape \(0, 4, 4\) has no pixels; give another$"
+    ):
+        open_image(tmp_path / "empty.zarr")
 
 
 def test_an_empty_or_broken_store_is_one_clear_sentence(tmp_path: Path):

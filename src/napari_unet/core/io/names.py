@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from napari_unet.core.io.damage import Unreadable
+
 TIFF_SUFFIXES = frozenset({".tif", ".tiff", ".lsm"})
 RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf"})
@@ -51,7 +53,7 @@ def check_position(position: int | None, names: Sequence[str], name: str) -> int
     if position is None or 0 <= position < len(names):
         return position or 0
     listed = f" ({', '.join(names[:_SHOWN])})" if any(names[:_SHOWN]) else ""
-    raise ValueError(
+    raise Unreadable(
         f"{name} has no position {position}: it has {len(names)}{listed}, choose among 0 to {len(names) - 1}"
     )
 

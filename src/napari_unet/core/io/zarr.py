@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import zarr
 
 _LISTED = 5
+# the array, its axes, voxel sizes with their unit, and names of channels
+_Facts = tuple["zarr.Array[Any]", str, dict[str, float], str, list[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,9 +91,9 @@ def open_zarr(path: Path, axes: str | None = None, position: int | None = None) 
             node = _chosen(path, node, position)
         else:
             check_position(position, ("",), path.name)
-        if isinstance(node, zarr.Array):
-            return _plain(path, node, axes)
-        return _multiscale(path, node, axes)
+        facts = _plain(node, axes) if isinstance(node, zarr.Array) else _multiscale(path, node, axes)
+    array, letters, sizes, unit, channels = facts
+    return make_image(ZarrPixels(path, array), letters, sizes, unit, channels, image_stem(path))
 
 
 def zarr_positions(path: Path) -> tuple[str, ...]:
@@ -171,15 +173,15 @@ def _image_members(group: "zarr.Group") -> Iterator[str]:
     yield from names
 
 
-def _plain(path: Path, array: "zarr.Array[Any]", axes: str | None) -> Image:
+def _plain(array: "zarr.Array[Any]", axes: str | None) -> _Facts:
     attributes: dict[str, Any] = dict(array.attrs)
     names = getattr(array.metadata, "dimension_names", None) or ()
     letters = axes or attribute_axes(attributes, array.ndim, names)
     sizes, unit = attribute_sizes(attributes, letters.upper())
-    return make_image(ZarrPixels(path, array), letters, sizes, unit, (), image_stem(path))
+    return array, letters, sizes, unit, []
 
 
-def _multiscale(path: Path, group: "zarr.Group", axes: str | None) -> Image:
+def _multiscale(path: Path, group: "zarr.Group", axes: str | None) -> _Facts:
     import zarr
 
     ome = _ome(group)
@@ -191,7 +193,7 @@ def _multiscale(path: Path, group: "zarr.Group", axes: str | None) -> Image:
     letters = _letters(multiscale, array.ndim)
     sizes, unit = _sizes(multiscale, dataset, letters)
     channels = [str(channel.get("label", "")) for channel in ome.get("omero", {}).get("channels", [])]
-    return make_image(ZarrPixels(path, array), axes or letters, sizes, unit, channels, image_stem(path))
+    return array, axes or letters, sizes, unit, channels
 
 
 def _member(path: Path, group: "zarr.Group", name: str) -> "zarr.Group | zarr.Array[Any]":
