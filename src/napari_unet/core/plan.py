@@ -14,6 +14,7 @@ from napari_unet.core.examples import image_intensity
 from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image
 from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit
+from napari_unet.core.io.image import override
 from napari_unet.core.modelfile import Model
 from napari_unet.core.normalise import Intensity, normalise
 from napari_unet.core.resampling import resampled
@@ -243,6 +244,27 @@ def result_layout(model: Model, image: Image, config: SegmentConfig) -> ResultLa
         raise ValueError(f"{image.name} has no Z axis and the model is 3D: name the axes with --axes")
     kind: Kind = config.kind or ("labels" if model.task == "classes" else "objects")
     return ResultLayout(image, kind, model.classes, len(model.axes), config.score_type)
+
+
+def with_model_channels(model: Model, image: Image) -> Image:
+    """Return the image with the channels of the model, in their order, where names tell which they are.
+
+    Parameters
+    ----------
+    model : Model
+        Its channels may have names.
+    image : Image
+        Any number of channels.
+
+    Returns
+    -------
+    Image
+        The image as it is where one of the model's channels has no name, or none of that name is there.
+    """
+    names = image.channels
+    if not all(names.count(name) == 1 for name in model.channels) or names == model.channels:
+        return image
+    return override(image, channels=[names.index(name) for name in model.channels])
 
 
 def seen_image(model: Model, image: Image, config: SegmentConfig) -> Image:

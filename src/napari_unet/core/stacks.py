@@ -20,7 +20,15 @@ from napari_unet.core.io.image import make_image
 from napari_unet.core.io.layout import Sink
 from napari_unet.core.modelfile import Model
 from napari_unet.core.normalise import Intensity
-from napari_unet.core.plan import Block, SegmentConfig, StackPlan, plan_stack, result_layout, seen_image
+from napari_unet.core.plan import (
+    Block,
+    SegmentConfig,
+    StackPlan,
+    plan_stack,
+    result_layout,
+    seen_image,
+    with_model_channels,
+)
 from napari_unet.core.resampling import Regrid
 from napari_unet.core.results import ArraySink, Kind
 from napari_unet.core.tiling import Region
@@ -241,7 +249,7 @@ def segment_into(
     ValueError
         If image and model do not fit, before anything is written.
     """
-    config = config or SegmentConfig()
+    config, image = config or SegmentConfig(), with_model_channels(model, image)
     layout, seen = result_layout(model, image, config), seen_image(model, image, config)
     predictor = Predictor(model.network, choose_device(config.device), config.precision)
     plan = plan or plan_stack(predictor, model, seen, config, layout, intensity)

@@ -1,5 +1,6 @@
 """A result that is not finished: a folder beside its name, with a journal, that a later run goes on with."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +32,14 @@ from napari_unet.core.joining import Joined
 from napari_unet.core.journal import Journal, refuse_running
 from napari_unet.core.modelfile import Model, model_hash
 from napari_unet.core.normalise import Intensity
-from napari_unet.core.plan import SegmentConfig, StackPlan, plan_stack, result_layout, seen_image
+from napari_unet.core.plan import (
+    SegmentConfig,
+    StackPlan,
+    plan_stack,
+    result_layout,
+    seen_image,
+    with_model_channels,
+)
 from napari_unet.core.resampling import Regrid
 from napari_unet.core.results import ResultLayout
 from napari_unet.core.work import BlockWork, Phase, StackWork, join_objects
@@ -50,7 +58,7 @@ class Request:
     model : Model
         2D models see a stack plane by plane.
     image : Image
-        As many channels as the model's.
+        As many channels as the model's, or among its channels those that the model names.
     path : Path
         Of the result; its suffix sets the format.
     config : SegmentConfig
@@ -64,6 +72,9 @@ class Request:
     path: Path
     config: SegmentConfig
     image_store: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image", with_model_channels(self.model, self.image))
 
     @cached_property
     def layout(self) -> ResultLayout:
@@ -81,8 +92,8 @@ class Request:
         return Predictor(self.model.network, choose_device(self.config.device), self.config.precision)
 
     @cached_property
-    def identity(self) -> dict[str, Any]:
-        """What has to be the same for a run to go on with what another has begun."""
+    def provenance(self) -> dict[str, Any]:
+        """Which program and model make the result, and how."""
         options = asdict(self.config) | {
             "kind": self.layout.kind,
             "device": self.predictor.device.type,
@@ -91,12 +102,12 @@ class Request:
             "spacing": list(self.image.spacing),
             "unit": self.image.unit,
         }
-        return {
-            "napari-unet": __version__,
-            "model": model_hash(self.model),
-            "image": _fingerprint(self.image),
-            "options": options,
-        }
+        return {"napari-unet": __version__, "model": model_hash(self.model), "options": options}
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What has to be the same for a run to go on with what another has begun."""
+        return self.provenance | {"image": _fingerprint(self.image)}
 
     @property
     def folder(self) -> Path:
@@ -119,7 +130,6 @@ class Request:
     def file_layout(self, plan: StackPlan, n_objects: int = 0) -> Layout:
         """Return what the file is to look like; the number of objects sets the type of these."""
         layout = self.layout
-        options = {name: value for name, value in self.identity.items() if name != "image"}
         return Layout(
             layout.shape,
             np.min_scalar_type(n_objects) if layout.kind == "objects" else layout.dtype,
@@ -129,20 +139,18 @@ class Request:
             layout.channels,
             # at another voxel size blocks do not end where files do
             block_shape=None if self.config.match_spacing else layout.block_shape(plan.block_shape),
-            provenance=options | {"image": self.image.name},
+            provenance=self.provenance | {"image": self.image.name},
             image_store=self.image_store,
         )
 
-    def work(self, journal: Journal) -> StackWork:
-        """Return the tasks, for any process that sees the folder."""
-        plan = StackPlan.from_json(journal.header["plan"])
+    def work(self, plan: StackPlan, n_objects: Callable[[], int]) -> StackWork:
+        """Return the tasks, for any process that sees the folder; the number of objects is asked for late."""
         layout = replace(self.layout, image=self.seen)
         blocks = BlockWork(plan, layout, self.seen, self.predictor, self.image)
-        return StackWork(blocks, partial(self._open, plan, journal), partial(open_parts, self.parts_path))
+        return StackWork(blocks, partial(self._open, plan, n_objects), partial(open_parts, self.parts_path))
 
-    def _open(self, plan: StackPlan, journal: Journal) -> ResultSink:
-        _, joined = next(journal.results("join"), (0, {"n_objects": 0}))
-        result = open_result(self.unfinished_path, self.file_layout(plan, joined["n_objects"]))
+    def _open(self, plan: StackPlan, n_objects: Callable[[], int]) -> ResultSink:
+        result = open_result(self.unfinished_path, self.file_layout(plan, n_objects()))
         return result if self.seen is self.image else _Regridded(result, self.image, self.seen)
 
 
@@ -185,13 +193,13 @@ class Unfinished:
         self.folder, self._journal_path = request.folder, request.folder / JOURNAL
         for check in ("layout", "seen"):  # what does not fit is refused before anything is made
             getattr(request, check)
-        check_output(request.path, overwrite=overwrite)
         is_there = self._journal_path.exists()
+        self._is_resumed = resume and is_there
+        check_output(request.path, overwrite=overwrite or self._is_named)
         if is_there and not (resume or overwrite):
             raise FileExistsError(
                 f"{self.folder} holds an unfinished result: --resume goes on with it, --overwrite begins anew"
             )
-        self._is_resumed = resume and is_there
 
     def __enter__(self) -> Self:
         if not self._is_resumed:
@@ -199,18 +207,30 @@ class Unfinished:
         self.journal = Journal(self._journal_path)
         if self._is_resumed:
             _refuse_other(self.folder, self.journal.header, self.request.identity)
-        self.work = self.request.work(self.journal)
+        plan = StackPlan.from_json(self.journal.header["plan"])
+        self.work = self.request.work(plan, self.n_objects)
         self.journal.__enter__()
+        if self._is_named:
+            os.replace(self.request.path, self.request.unfinished_path)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None:
+            self.journal.note("publish", 0, {})
         self.journal.__exit__()
         if kind is None:
             self._publish()
         elif not self.journal.n_done("tiles"):
             remove(self.folder)
+
+    @property
+    def _is_named(self) -> bool:
+        """Whether what is gone on with has got its final name, and was killed before the folder was gone."""
+        if not self._is_resumed or self.request.unfinished_path.exists() or not self.request.path.exists():
+            return False
+        return Journal(self._journal_path).is_done("publish", 0)
 
     @property
     def plan(self) -> StackPlan:
@@ -221,6 +241,11 @@ class Unfinished:
     def n_nonfinite(self) -> int:
         """Number of pixels so far that were not finite."""
         return sum(note["n_nonfinite"] for _, note in self.journal.results("tiles"))
+
+    def n_objects(self) -> int:
+        """Return the number of objects in the whole stack, once they are joined; 0 until then."""
+        _, joined = next(self.journal.results("join"), (0, {"n_objects": 0}))
+        return int(joined["n_objects"])
 
     def disk_errors(self) -> AbstractContextManager[None]:
         """Say in one sentence what the disk refuses while the result is written."""
@@ -248,11 +273,12 @@ class Unfinished:
         return joined
 
     def _publish(self) -> None:
-        """Give the result its final name; nothing else remains."""
+        """Give the result its final name; nothing else remains, the journal until last."""
         with self.disk_errors():
             publish(self.request.unfinished_path, self.request.path, overwrite=self._overwrite)
             if self.request.image_store is not None:
                 register_labels(self.request.image_store, self.request.path.name)
+            remove(self.request.parts_path)
             remove(self.folder)
 
     def _begin(self) -> None:
