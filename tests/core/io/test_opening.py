@@ -1,12 +1,17 @@
+import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
+import zarr
+from PIL import Image as Pillow
 
-from napari_unet.core.io import find_images, open_image, open_labels, open_stack, read_labels
+from napari_unet.core.io import find_images, list_positions, open_image, open_labels, open_stack, read_labels
 
 RNG = np.random.default_rng(0)
 
@@ -18,7 +23,7 @@ def test_importing_the_package_imports_no_heavy_library():
         "core = sys.modules['napari_unet.core'] = types.ModuleType('napari_unet.core')\n"
         "core.__path__ = [str(pathlib.Path(napari_unet.__file__).parent / 'core')]\n"
         "import napari_unet.core.io\n"
-        "print(sorted({'zarr', 'h5py', 'torch', 'dask', 'napari'} & set(sys.modules)))"
+        "print(sorted({'zarr', 'h5py', 'bioio', 'torch', 'dask', 'napari'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
@@ -87,3 +92,72 @@ def test_planes_that_differ_are_refused_by_name(tmp_path: Path):
         open_stack(find_images(tmp_path))
     with pytest.raises(ValueError, match="at least one plane"):
         open_stack([])
+
+
+def test_a_plane_that_is_cut_off_in_the_middle_of_a_stack_is_named(tmp_path: Path):
+    for z in range(5):
+        tifffile.imwrite(tmp_path / f"z{z}.tif", RNG.integers(0, 255, (40, 50), "u1"), compression="zlib")
+    paths = find_images(tmp_path)
+    stack = open_stack(paths)
+    os.truncate(paths[3], paths[3].stat().st_size // 2)
+    with pytest.raises(
+        ValueError, match=r"^z3\.tif cannot be read \(.*\); copy the file again or save it anew$"
+    ):
+        open_stack(paths)
+    assert stack.read((slice(0, 3), slice(0, 40), slice(0, 50))).shape == (1, 3, 40, 50)
+    with pytest.raises(ValueError, match=r"^z3\.tif cannot be read"):  # also one that is cut off meanwhile
+        stack.read()
+
+
+def test_a_folder_of_arrays_is_a_stack_too(tmp_path: Path):
+    planes = RNG.integers(0, 255, (3, 20, 30), "u1")
+    for z, plane in enumerate(planes):
+        np.save(tmp_path / f"ebene {z} µ.npy", plane)
+    np.testing.assert_array_equal(open_stack(find_images(tmp_path)).read()[0], planes)
+
+
+def test_channels_are_chosen_by_number_or_name(tmp_path: Path):
+    pixels = RNG.integers(0, 255, (3, 20, 30), "u1")
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP", "GFP"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels, photometric="minisblack", metadata=metadata)
+    image = open_image(tmp_path / "a.ome.tif", channels=(2, "DAPI"))
+    assert image.channels == ("GFP", "DAPI")
+    np.testing.assert_array_equal(image.read(), pixels[[2, 0]])
+    assert image.source.channels == (2, 0)
+    sentence = r"^a: no channel Cy5; it has 3 \(DAPI, GFP, GFP\), choose among 0 to 2$"
+    with pytest.raises(ValueError, match=sentence):
+        open_image(tmp_path / "a.ome.tif", channels=("Cy5",))
+    with pytest.raises(ValueError, match="no channel GFP"):  # which of the two
+        open_image(tmp_path / "a.ome.tif", channels=("GFP",))
+
+
+def test_one_channel_without_an_axis_has_a_name_too(tmp_path: Path):
+    metadata = {"axes": "YX", "Channel": {"Name": "DAPI"}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.ones((20, 30), "u1"), metadata=metadata)
+    assert open_image(tmp_path / "a.ome.tif", channels=("DAPI",)).read().shape == (1, 20, 30)
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.png", "a.npy", "a.zarr", "a.h5"])
+def test_spaces_and_letters_of_any_alphabet_in_paths_work(tmp_path: Path, name: str):
+    path = tmp_path / "große Zellen 細胞" / f"µ {name}"
+    path.parent.mkdir()
+    pixels = RNG.integers(0, 255, (20, 30), "u1")
+    with contextlib.closing(h5py.File(tmp_path / "h5", "w")) as file:
+        file["raw"] = pixels
+    save = {
+        ".tif": lambda: tifffile.imwrite(path, pixels),
+        ".png": lambda: Pillow.fromarray(pixels).save(path),
+        ".npy": lambda: np.save(path, pixels),
+        ".zarr": lambda: zarr.create_array(str(path), data=pixels),
+        ".h5": lambda: (tmp_path / "h5").rename(path),
+    }
+    save[path.suffix]()
+    assert find_images(path.parent) == [path]
+    assert list_positions(path) == ("",)
+    image = open_image(path)
+    np.testing.assert_array_equal(image.read()[0], pixels)
+    np.testing.assert_array_equal(image.source.open().read()[0], pixels)
+    with pytest.raises(ValueError, match=r"has no position 1: it has 1, choose among 0 to 0"):
+        open_image(path, position=1)
+    with pytest.raises(ValueError, match="give one letter of TCZYX for each"):
+        open_image(path, axes="ZYX")
