@@ -1,4 +1,4 @@
-"""Inference on a CPU: against MONAI's sliding window, as a share of the matrix product, and beside the network.
+"""Inference on a CPU: against MONAI's sliding window, against the matrix product, and what else takes time.
 
 Run as ``PYTHONPATH=src python benchmarks/inference.py`` in an environment that has MONAI as well. Both run in
 one process on the same weights and take turns. Networks are trained for a while first, since the halo that
@@ -149,25 +149,29 @@ def against_bf16(subject: Subject, repeats: int) -> None:
     plain = [window(batch_size) for batch_size in (1, 2, 4)]
     gaussian = window(overlap=0.5, mode="gaussian")
     product, product_flops = matrix_product(4096, CPU, predictor.dtype)
-    works = [subject.ours(predictor), product, *map(as_it_comes, [*plain, gaussian]), plain[0], gaussian]
-    ours, matrix, *others = median_seconds(*works, repeats=repeats, warm_ups=1)
-    best, overlapping, *reusing = min(others[:3]), *others[3:]
-    row(
-        "MONAI, our network in bf16 channels_last, best of sw_batch_size 1, 2, 4", "1.4×", "1.6×",
-        f"{best / ours:.2f}× ({ours:.2f} s, {', '.join(f'{each:.2f}' for each in others[:3])} s; "
-        f"where it reuses memory as we do {reusing[0] / ours:.2f}×)",
-    )  # fmt: skip
-    row(
-        "MONAI, the same, Gaussian, overlap 0.5", "2.5×", "3×",
-        f"{overlapping / ours:.2f}× ({overlapping:.2f} s; reusing memory {reusing[1] / ours:.2f}×)",
-    )  # fmt: skip
-    share = forward_flops(subject.model.network, 1, subject.pixels.shape[1:]) / ours * matrix / product_flops
-    rate = product_flops / matrix / 1e9
-    grid = subject.grid(predictor)
-    row(
-        "useful arithmetic, share of the bf16 matrix product's rate", "60 %", "75 %",
-        f"{share:.0%} (of {rate:.0f} GFLOP/s; halo {grid.halo[0]}, {len(grid)} tiles, reading {grid.read_shape})",
-    )  # fmt: skip
+    grids = subject.grid(predictor), stack_grid(subject, predictor)
+    alone, in_stack = (partial(predict, predictor, subject.pixels, grid) for grid in grids)
+    # the first one finds no memory of its size to reuse
+    works = [alone, alone, in_stack, product, *map(as_it_comes, [*plain, gaussian]), plain[0], gaussian]
+    seconds = median_seconds(*works, repeats=repeats, warm_ups=1)
+    ours, matrix, plain_seconds, (overlapping, *reusing) = seconds[1:3], seconds[3], seconds[4:7], seconds[7:]
+    all_plain = ", ".join(f"{each:.2f}" for each in plain_seconds)
+    flops = forward_flops(subject.model.network, 1, subject.pixels.shape[1:])
+    for name, grid, seconds in zip(("alone", "of a stack"), grids, ours, strict=True):
+        row(
+            f"{name}: MONAI, our network, bf16 channels_last, best of sw_batch_size 1, 2, 4", "1.4×", "1.6×",
+            f"{min(plain_seconds) / seconds:.2f}× ({seconds:.2f} s; {all_plain} s; "
+            f"if it reuses memory as we do {reusing[0] / seconds:.2f}×)",
+        )  # fmt: skip
+        row(
+            f"{name}: MONAI, the same, Gaussian, overlap 0.5", "2.5×", "3×",
+            f"{overlapping / seconds:.2f}× ({overlapping:.2f} s; reusing memory {reusing[1] / seconds:.2f}×)",
+        )  # fmt: skip
+        row(
+            f"{name}: useful arithmetic, share of the bf16 matrix product's rate", "60 %", "75 %",
+            f"{flops / seconds * matrix / product_flops:.0%} (of {product_flops / matrix / 1e9:.0f} GFLOP/s; "
+            f"halo {grid.halo[0]}, {len(grid)} tiles that read {grid.read_shape})",
+        )  # fmt: skip
 
 
 def errors(subject: Subject) -> None:

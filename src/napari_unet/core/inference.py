@@ -15,11 +15,12 @@ from napari_unet.core.networks.prepared import prepare_for_inference
 from napari_unet.core.networks.regions import relative
 from napari_unet.core.tiling import Region, Shape, TileGrid, balanced_tile_shape, mirror_indices, round_up
 
-# Level 0 has to hold the skip, the upsampled map, both once more side by side, what the convolution makes
-# of them and its workspace; the levels below add less than one map (measured: 6 to 9, width 16 and 32).
-MAPS_OF_LEVEL_0 = 9
+# Level 0 has to hold the skip, the upsampled map, what two convolutions make of them, and their workspace;
+# the levels below add about one map (measured with width 16 and 32: 5.6 to 6.4, and 2.8 to 4.5 in 3D, where
+# halos leave less to decode; in fp32 up to 8.3).
+MAPS_OF_LEVEL_0 = {2: 6.5, 3: 4.5}
 # Larger tiles gain little: the halo of a 2D tile costs a few per cent there; in 3D a GPU is worth more room.
-MOST_MEMORY = {"cpu": 2 * 2**30, "cuda": 8 * 2**30, "mps": 2 * 2**30}
+MOST_MEMORY = {"cpu": 3 * 2**29, "cuda": 8 * 2**30, "mps": 2 * 2**30}
 # Larger maps come with fresh pages each time, which costs a CPU more than the halo of smaller 2D tiles.
 REUSED_MAP = 32 * 2**20
 
@@ -224,7 +225,8 @@ class Predictor:
 
     def _most_pixels(self) -> float:
         config = self.network.config
-        bytes_per_pixel = MAPS_OF_LEVEL_0 * config.width * self.dtype.itemsize + 8 * config.n_classes
+        n_maps = MAPS_OF_LEVEL_0[config.ndim]
+        bytes_per_pixel = n_maps * config.width * self.dtype.itemsize + 8 * config.n_classes
         most = min(MOST_MEMORY[self.device.type], free_memory(self.device) / 2) / bytes_per_pixel
         if self.reuses_memory or config.ndim == 3:
             return most
