@@ -19,18 +19,18 @@ RNG = np.random.default_rng(0)
 needs_data = pytest.mark.skipif(not FORMATS.is_dir(), reason=f"the real files are not in {FORMATS}")
 
 RES_ACTIN, RES_HELA, RES_DNA, RES_NUCLEI = 1 / 7.547649, 1 / 19.420064, 1 / 1.953591, 1 / 1.206792
-REAL = {  # axes, shape as stored, spacing, unit
-    "aics_s_1_t_1_c_1_z_1.ome.tiff": ("YX", (325, 475), (1.0833333333333333,) * 2, "µm"),
-    "t98g_timelapse_T10.tif": ("TYX", (10, 288, 288), (1.0, 1.0), "pixel"),
-    "xy_rgb__cells.tif": ("YXC", (257, 280, 3), (1.0, 1.0), "pixel"),
-    "xyc_16bit__cell_dna_mts_actin.tif": ("CYX", (3, 350, 350), (RES_ACTIN,) * 2, "µm"),
-    "xyc_16bit__hela-cells.tif": ("YXC", (512, 672, 3), (RES_HELA,) * 2, "µm"),
-    "xyc_16bit__nup_nuclei.tif": ("CYX", (2, 420, 476), (1.0, 1.0), "pixel"),
-    "xyc_16bit__nup_nuclei__labels.tif": ("YX", (420, 476), (1.0, 1.0), "pixel"),
-    "xyc_8bit__membranes_nuclei.tif": ("CYX", (2, 354, 475), (1.0, 1.0), "pixel"),
-    "xyz_8bit__nuclei_autothresh.tif": ("ZYX", (37, 118, 132), (4.0, RES_NUCLEI, RES_NUCLEI), "µm"),
+REAL = {  # axes, type, shape as stored, spacing, unit
+    "aics_s_1_t_1_c_1_z_1.ome.tiff": ("YX", "u2", (325, 475), (1.0833333333333333,) * 2, "µm"),
+    "t98g_timelapse_T10.tif": ("TYX", "u2", (10, 288, 288), (1.0, 1.0), "pixel"),
+    "xy_rgb__cells.tif": ("YXC", "u1", (257, 280, 3), (1.0, 1.0), "pixel"),
+    "xyc_16bit__cell_dna_mts_actin.tif": ("CYX", "u2", (3, 350, 350), (RES_ACTIN,) * 2, "µm"),
+    "xyc_16bit__hela-cells.tif": ("YXC", "u2", (512, 672, 3), (RES_HELA,) * 2, "µm"),
+    "xyc_16bit__nup_nuclei.tif": ("CYX", "u2", (2, 420, 476), (1.0, 1.0), "pixel"),
+    "xyc_16bit__nup_nuclei__labels.tif": ("YX", "u1", (420, 476), (1.0, 1.0), "pixel"),
+    "xyc_8bit__membranes_nuclei.tif": ("CYX", "u1", (2, 354, 475), (1.0, 1.0), "pixel"),
+    "xyz_8bit__nuclei_autothresh.tif": ("ZYX", "u1", (37, 118, 132), (4.0, RES_NUCLEI, RES_NUCLEI), "µm"),
     "xyzc_16bit__dna_conf_wf.tif": (
-        "ZCYX", (45, 2, 130, 133), (0.4994126016284111, RES_DNA, RES_DNA), "µm",
+        "ZCYX", "u2", (45, 2, 130, 133), (0.4994126016284111, RES_DNA, RES_DNA), "µm",
     ),
 }  # fmt: skip
 
@@ -44,8 +44,10 @@ def test_every_real_tiff_is_expected():
 @pytest.mark.parametrize("name", REAL)
 def test_a_real_file_has_its_real_axes_spacing_and_pixels(name: str):
     image = open_image(FORMATS / name)
-    axes, shape, spacing, unit = REAL[name]
-    assert (image.axes, image.data.shape, image.unit) == (axes, shape, unit)
+    axes, dtype, shape, spacing, unit = REAL[name]
+    assert (image.axes, image.dtype, image.data.shape, image.unit) == (axes, np.dtype(dtype), shape, unit)
+    assert describe_format(FORMATS / name) == ("OME-TIFF" if ".ome." in name else "ImageJ TIFF")
+    assert list_positions(FORMATS / name) == ("",)
     assert image.spacing == pytest.approx(spacing, rel=1e-8)
     raw = tifffile.imread(FORMATS / name)
     raw = raw[-1] if "T" in axes else raw
@@ -59,6 +61,17 @@ def test_a_real_file_has_its_real_axes_spacing_and_pixels(name: str):
 def test_the_uint16_yxs_trap_is_three_channels():
     image = open_image(FORMATS / "xyc_16bit__hela-cells.tif")
     assert (image.n_channels, image.spatial_shape, image.dtype) == (3, (512, 672), np.uint16)
+
+
+@needs_data
+def test_the_real_lzw_ome_tiff_decodes_strip_by_strip():
+    path = FORMATS / "aics_s_1_t_1_c_1_z_1.ome.tiff"
+    with tifffile.TiffFile(path) as tif:
+        assert tif.pages.first.compression == tifffile.COMPRESSION.LZW
+        whole = tif.asarray()
+    np.testing.assert_array_equal(
+        open_image(path).read((slice(11, 12), slice(7, 400)))[0], whole[11:12, 7:400]
+    )
 
 
 @needs_data
