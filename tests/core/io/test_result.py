@@ -83,7 +83,6 @@ def _hashes(path: Path) -> dict[str, str]:
 def sharded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks so small and so few allowed that small results are sharded."""
     monkeypatch.setattr("napari_unet.core.io.zarr_writer._LARGEST", 16)
-    monkeypatch.setattr("napari_unet.core.io.zarr_writer._SMALLEST", 4)
     monkeypatch.setattr("napari_unet.core.io.zarr_writer._MANY", 4)
     monkeypatch.setattr("napari_unet.core.io.pyramid.SMALL", 16)
 

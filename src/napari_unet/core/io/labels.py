@@ -34,6 +34,17 @@ def labels_path(image_store: Path, name: str) -> Path:
     ------
     ValueError
         Where the store is no OME-Zarr image, or the name would leave it or hide.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from napari_unet.core.io import create_output
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     image = Path(folder) / "cells.ome.zarr"
+    ...     with create_output(image, (8, 8), "uint8", axes="YX", spacing=(1, 1)):
+    ...         pass
+    ...     labels_path(image, "nuclei").relative_to(image).parts
+    ('labels', 'nuclei')
     """
     _open_image(image_store)
     if not name or name.startswith(".") or name == "zarr.json" or set(name) & set("/\\:"):

@@ -20,7 +20,7 @@ from napari_unet.core.io.pyramid import Level, mean, pieces, pyramid, sources, s
 if TYPE_CHECKING:
     import zarr
 
-_LARGEST, _SMALLEST = 512, 64  # side of a chunk, where the block can be divided so
+_LARGEST = 512  # side of a chunk, where the block can be divided so
 _VOXELS = 2**20  # in a chunk: one plane where it is large, some planes where it is small
 _MANY = 4096  # chunk files in one level, above which those of a block share a file
 
@@ -123,6 +123,15 @@ def create_parts(path: Path, shape: Sequence[int], block_shape: Sequence[int]) -
     -------
     ZarrSink
         Zeros.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     parts = create_parts(Path(folder) / "parts.zarr", (8, 8), (4, 8))
+    ...     parts.write((slice(4, 8), slice(0, 8)), np.full((4, 8), 7, np.uint32))
+    ...     parts.read((slice(3, 5), slice(0, 2))).tolist()
+    [[0, 0], [7, 7]]
     """
     import zarr
 
