@@ -1,45 +1,12 @@
 """`napari-unet segment`: one image, a stack, many images, and what is refused."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 import tifffile
-import torch
 import zarr
 
 from napari_unet.cli import main
 from napari_unet.core.io import open_image
-from napari_unet.core.modelfile import Model, save_model
-from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.targets import ClassLabel
-
-CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "cell"))
-
-
-@pytest.fixture
-def model(tmp_path):
-    torch.manual_seed(0)
-    network = UNet(UNetConfig(width=4, depth=2))
-    path = tmp_path / "model.safetensors"
-    save_model(
-        Model(network, "unet", "classes", CLASSES, "YX", (1.0, 1.0), "pixel", ("",), "percentile", {}, "0"),
-        path,
-    )
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path):
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for index in range(3):
-        save(folder / f"{index}.tif", np.random.default_rng(index).integers(0, 99, (40, 50)))
-    return folder
 
 
 def save(path, array):
@@ -201,22 +168,6 @@ def test_bad_input_is_one_sentence_and_writes_nothing(missing, model, folder, tm
     error = capsys.readouterr().err
     assert error.startswith("Error: ") and error.count("\n") == 1
     assert not (tmp_path / "out.tif").exists()
-
-
-def test_ctrl_c_leaves_nothing_under_the_final_name(model, tmp_path):
-    big = save(tmp_path / "big.tif", np.random.default_rng(0).integers(0, 99, (30, 1000, 1000)))
-    command = [sys.executable, "-c", "from napari_unet.cli import main; main()", "segment"]
-    process = subprocess.Popen(
-        [*command, model, big, "--out", tmp_path / "out" / "labels.tif", "--tile", "64"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    (tmp_path / "out").mkdir()
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "out").iterdir()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
-    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize("options", [(), ("--overwrite",)])

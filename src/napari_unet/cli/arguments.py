@@ -16,12 +16,22 @@ def floats(option: str, text: str) -> tuple[float, ...] | None:
     return _numbers(option, text, float)
 
 
+def numbers_or_names(text: str) -> tuple[int | str, ...] | None:
+    """Read "0,2" or "DAPI,actin"; nothing gives None.
+
+    >>> numbers_or_names("DAPI, 2")
+    ('DAPI', 2)
+    """
+    parts = [part.strip() for part in text.split(",")] if text else []
+    return tuple(int(part) if part.removeprefix("-").isdecimal() else part for part in parts) or None
+
+
 def opening_options(axes: str | None, spacing: str, channels: str) -> dict[str, Any]:
     """Read --axes, --spacing and --channels: how files are to be opened."""
     return {
         "axes": axes,
         "spacing": floats("--spacing", spacing),
-        "channels": integers("--channels", channels),
+        "channels": numbers_or_names(channels),
     }
 
 

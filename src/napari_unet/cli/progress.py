@@ -1,4 +1,4 @@
-"""How far a segmentation is: a bar with rate and time left, on a terminal only."""
+"""How far a segmentation is: a bar for each phase with rate and time left, on a terminal only."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,10 +19,20 @@ def segmenting_shown(name: str) -> Iterator[Callable[[StackUpdate], None]]:
         *words, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
     )
     with shown as bar:
-        task = bar.add_task(name.replace("[", r"\["), total=None, rate="preparing")
+        shown_name = name.replace("[", r"\[")
+        task = bar.add_task(shown_name, total=None, rate="preparing")
+        phase = ""
 
         def show(update: StackUpdate) -> None:
-            bar.update(task, completed=update.n_voxels_done, total=update.n_voxels)
+            nonlocal phase
+            if update.phase == phase:
+                bar.update(task, completed=update.n_voxels_done)
+            else:  # what an earlier run has done is no measure of speed
+                phase = update.phase
+                description = f"{shown_name}: {phase}"
+                bar.reset(
+                    task, description=description, total=update.n_voxels, completed=update.n_voxels_done
+                )
             speed = bar.tasks[0].speed
             bar.update(task, rate=f"{speed / 1e6:.2f} Mvoxel/s" if speed else "")
 

@@ -1,134 +1,192 @@
 """`napari-unet segment`: a model and images to segmented images."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from napari_unet.cli.arguments import opening_options
-from napari_unet.cli.outputs import refuse_outputs
-
-if TYPE_CHECKING:
-    from napari_unet.core.io import Image
-    from napari_unet.core.modelfile import Model
-    from napari_unet.core.stacks import SegmentConfig, StackResult
+from napari_unet.cli.inputs import Input, find_inputs, name_results
+from napari_unet.cli.outputs import make_folder, refuse_outputs
 
 KindName = Literal["labels", "probabilities", "objects"]
+ScoreTypeName = Literal["float32", "float16", "uint8"]
+PrecisionName = Literal["auto", "fp32", "bf16"]
+SuffixName = Literal[".tif", ".ome.tif", ".ome.zarr"]
+
+IMAGE, RESULT, COMPUTING = "What is read", "What is written", "How it is computed"
 
 
 def segment(
     model: Annotated[Path, typer.Argument(help="A model file from `napari-unet train`.")],
-    input: Annotated[str, typer.Argument(help="An image, a folder of images, or a quoted glob.")],
-    out: Annotated[
-        Path, typer.Option(help="Output file (.tif, .ome.tif, .ome.zarr); for many images a folder.")
+    input: Annotated[
+        str, typer.Argument(help="An image, file.h5:/dataset, a folder of images, or a quoted glob.")
     ],
-    kind: Annotated[
-        KindName | None, typer.Option(help="What to write; by default what the model was trained for.")
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Output file (.tif, .ome.tif, .ome.zarr); for many images a folder.",
+            rich_help_panel=RESULT,
+        ),
     ] = None,
-    halo: Annotated[str, typer.Option(help="Context around a tile: auto, exact, or pixels.")] = "auto",
-    tile: Annotated[int | None, typer.Option(help="Largest side of a tile; by default what fits.")] = None,
-    stack: Annotated[bool, typer.Option("--stack", help="Read a folder or glob as one stack.")] = False,
-    axes: Annotated[str | None, typer.Option(help="Axes of the files, e.g. ZYX.")] = None,
-    spacing: Annotated[str, typer.Option(help="Voxel size of each spatial axis, e.g. 50,4,4.")] = "",
-    channels: Annotated[str, typer.Option(help="Channels to use, e.g. 0,2.")] = "",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    into_image: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead: the name of labels inside the OME-Zarr image itself.", rich_help_panel=RESULT
+        ),
+    ] = None,
+    suffix: Annotated[
+        SuffixName | None,
+        typer.Option(help="Format of many results; by default .tif.", rich_help_panel=RESULT),
+    ] = None,
+    kind: Annotated[
+        KindName | None,
+        typer.Option(
+            help="What to write; by default what the model was trained for.", rich_help_panel=RESULT
+        ),
+    ] = None,
+    score_type: Annotated[
+        ScoreTypeName, typer.Option(help="Type of probabilities.", rich_help_panel=RESULT)
+    ] = "float32",
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with what was stopped; keep what is complete.", rich_help_panel=RESULT
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing outputs.", rich_help_panel=RESULT)
+    ] = False,
+    stack: Annotated[
+        bool, typer.Option("--stack", help="Read a folder or glob as one stack.", rich_help_panel=IMAGE)
+    ] = False,
+    position: Annotated[
+        str | None,
+        typer.Option(
+            help="One image of several in a file, by number or name; by default all.",
+            rich_help_panel=IMAGE,
+        ),
+    ] = None,
+    axes: Annotated[
+        str | None, typer.Option(help="Axes of the files, e.g. ZYX.", rich_help_panel=IMAGE)
+    ] = None,
+    spacing: Annotated[
+        str,
+        typer.Option(help="Voxel size of each spatial axis, e.g. 50,4,4.", rich_help_panel=IMAGE),
+    ] = "",
+    channels: Annotated[
+        str,
+        typer.Option(
+            help="Channels in the model's order, by number or name, e.g. 2,DAPI.", rich_help_panel=IMAGE
+        ),
+    ] = "",
+    match_spacing: Annotated[
+        bool,
+        typer.Option(
+            "--match-spacing", help="Rescale to the model's voxel size, and back.", rich_help_panel=IMAGE
+        ),
+    ] = False,
+    halo: Annotated[
+        str, typer.Option(help="Context around a tile: auto, exact, or pixels.", rich_help_panel=COMPUTING)
+    ] = "auto",
+    tile: Annotated[
+        int | None,
+        typer.Option(help="Largest side of a tile; by default what fits.", rich_help_panel=COMPUTING),
+    ] = None,
+    precision: Annotated[
+        PrecisionName,
+        typer.Option(help="auto is bf16 where the hardware has it.", rich_help_panel=COMPUTING),
+    ] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", rich_help_panel=COMPUTING)] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes on this machine; on a GPU machine one a GPU.", rich_help_panel=COMPUTING
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Dask scheduler of a cluster, e.g. tcp://host:8786.", rich_help_panel=COMPUTING),
+    ] = None,
 ) -> None:
-    """Segment an image, a stack, or many of them."""
+    """Segment an image, a stack, or many of them.
+
+    Ctrl-C keeps what is done: the same command with --resume goes on.
+    """
+    from napari_unet.cli.batch import run_batch
+    from napari_unet.cli.running import Job
     from napari_unet.core.devices import choose_device
-    from napari_unet.core.io import find_images
     from napari_unet.core.modelfile import load_model
     from napari_unet.core.stacks import SegmentConfig
 
-    config = SegmentConfig(kind, int(halo) if halo.isdecimal() else halo, tile, choose_device(device).type)
-    opening = opening_options(axes, spacing, channels)
-    paths = find_images(input)
-    one = stack or [Path(input).expanduser()] == paths
-    outputs = [out] if one else name_outputs(paths, out)
-    refuse_outputs(paths, outputs, overwrite=overwrite)
-    job = Job(load_model(model), config, opening, overwrite)
-    if one:
-        typer.echo(job.run(paths, out, stack=stack))
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    n_failed = sum(not job.attempt(path, output) for path, output in zip(paths, outputs, strict=True))
-    typer.echo(f"{len(paths) - n_failed} of {len(paths)} images segmented into {out}")
-    if n_failed:
-        raise typer.Exit(1)
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What is the same for all images."""
-
-    model: "Model"
-    config: "SegmentConfig"
-    opening: dict[str, Any]
-    overwrite: bool
-
-    def attempt(self, path: Path, output: Path) -> bool:
-        """Segment one of many images; an image that cannot be is reported, and the rest go on."""
-        try:
-            typer.echo(self.run([path], output))
-        except (OSError, ValueError, MemoryError) as error:
-            typer.secho(f"Error: {path}: {error}", fg=typer.colors.RED, err=True)
-            return False
-        return True
-
-    def run(self, paths: Sequence[Path], output: Path, *, stack: bool = False) -> str:
-        """Segment an image, or several files that are one stack; return a summary."""
-        from napari_unet.cli.progress import segmenting_shown
-        from napari_unet.core.stacks import segment_stack
-        from napari_unet.core.training import drain
-
-        start = perf_counter()
-        image = self.open(paths, stack)
-        with segmenting_shown(image.name) as show:
-            work = segment_stack(self.model, image, output, self.config, overwrite=self.overwrite)
-            result = drain(work, show)
-        return f"{output}: {summary(result, perf_counter() - start)}"
-
-    def open(self, paths: Sequence[Path], stack: bool) -> "Image":
-        """Open the files as the options say."""
-        from napari_unet.core.io import open_image, open_stack
-
-        return open_stack(paths, **self.opening) if stack else open_image(paths[0], **self.opening)
-
-
-def name_outputs(paths: Sequence[Path], folder: Path) -> list[Path]:
-    """Return `<stem>.tif` in the folder for each image."""
-    from napari_unet.core.io import image_stem
-    from napari_unet.core.io.names import IMAGE_SUFFIXES
-
-    if folder.suffix.lower() in IMAGE_SUFFIXES:
-        raise ValueError(f"{folder} is the name of one image: many images need a folder as --out, or --stack")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: many images need a folder as --out")
-    names: dict[str, Path] = {}
-    for path in paths:
-        if (stem := image_stem(path)) in names:
-            raise ValueError(f"{names[stem]} and {path} would both become {stem}.tif: rename one")
-        names[stem] = path
-    return [folder / f"{stem}.tif" for stem in names]
-
-
-def summary(result: "StackResult", seconds: float) -> str:
-    """Say in one line what was done and how."""
-    from napari_unet.core.devices import describe_device
-
-    plan, grid = result.plan, result.plan.grid
-    line = (
-        f"{result.n_voxels:,} voxels in {seconds:.1f} s ({result.n_voxels / seconds:,.0f} voxels/s), "
-        f"tile {_times(grid.tile_shape)}, halo {_times(grid.halo)}, {plan.precision}, "
-        f"{describe_device(result.device)}"
+    config = SegmentConfig(
+        kind=kind,
+        halo=int(halo) if halo.isdecimal() else halo,
+        tile=tile,
+        device=choose_device(device).type,
+        precision=precision,
+        match_spacing=match_spacing,
+        score_type=score_type,
     )
-    if result.n_nonfinite:
-        line += f"; {result.n_nonfinite:,} pixels were NaN or infinite and read as 0"
-    return line
+    opening = opening_options(axes, spacing, channels)
+    refuse_contradictions(out, into_image, suffix, stack=stack)
+    inputs, many = find_inputs(input, stack=stack, position=position)
+    outputs: list[Path | None] = [None] * len(inputs)
+    if out is not None:
+        outputs = plan_outputs(inputs, out, suffix, many=many, may_exist=overwrite or resume)
+    loaded = load_model(model)
+    with cluster(workers, scheduler) as client:
+        job = Job(loaded, config, opening, into_image, overwrite, resume, client)
+        if many:
+            if out is not None:
+                make_folder(out)
+            run_batch(job, inputs, outputs)
+        else:
+            request = job.request(inputs[0], outputs[0])
+            typer.echo(f"{request.path}: {job.run(request)}")
 
 
-def _times(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
+def refuse_contradictions(
+    out: Path | None, into_image: str | None, suffix: str | None, *, stack: bool
+) -> None:
+    """Refuse options that leave it open where the result goes, or say it twice."""
+    if out is None and into_image is None:
+        raise ValueError(
+            "where does the result go? Give --out, or --into-image for labels in an OME-Zarr image"
+        )
+    if into_image is not None:
+        given = {"--out": out is not None, "--suffix": suffix is not None, "--stack": stack}
+        if options := [option for option, is_given in given.items() if is_given]:
+            raise ValueError(f"--into-image writes into the image itself: leave out {' and '.join(options)}")
+
+
+def plan_outputs(
+    inputs: list[Input], out: Path, suffix: str | None, *, many: bool, may_exist: bool
+) -> list[Path | None]:
+    """Name the result of each image, and refuse names that would cost an image or a result."""
+    if suffix is not None and not many:
+        raise ValueError(f"--suffix is {suffix} but there is one image: --out says its format")
+    outputs = name_results(inputs, out, suffix or ".tif") if many else [out]
+    refuse_outputs([path for each in inputs for path in each.paths], outputs, may_exist=may_exist)
+    return list(outputs)
+
+
+@contextmanager
+def cluster(workers: int | None, scheduler: str | None) -> Iterator[Any]:
+    """Start processes here, or join those of a cluster; None where neither is asked for."""
+    if workers is not None and scheduler is not None:
+        raise ValueError("--workers starts processes here and --scheduler uses others: choose one of them")
+    if workers is not None:
+        from napari_unet.core.cluster import local_client
+
+        with local_client(workers) as client:
+            yield client
+    elif scheduler is not None:
+        from napari_unet.core.cluster import connect
+
+        with connect(scheduler) as client:
+            yield client
+    else:
+        yield None

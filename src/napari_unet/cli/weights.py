@@ -25,7 +25,7 @@ def weights(
     from napari_unet.core.io import create_output, open_labels, read_labels
     from napari_unet.core.weights import boundary_weights
 
-    refuse_outputs([labels], [out], overwrite=overwrite)
+    refuse_outputs([labels], [out], may_exist=overwrite)
     image = open_labels(labels, spacing=floats("--spacing", spacing))
     # Time points are separate scenes; planes of a stack are one, with its spacing.
     scenes = ("T" if "T" in image.axes else "") + image.spatial_axes

@@ -1,0 +1,69 @@
+"""Segment many images: one that cannot be is reported, the rest go on, and a table tells about all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from napari_unet.cli.inputs import Input
+from napari_unet.cli.running import Job, Outcome
+
+LOG_WIDTH = 160
+"""Columns of the table where it goes to a file rather than a terminal."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the table says about an image; `output` is empty where there is none."""
+
+    image: str
+    output: str
+    outcome: Outcome
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Image, result, voxels, seconds, note."""
+        done = self.outcome
+        counts = (f"{done.n_voxels:,}", f"{done.seconds:.1f}") if done.how else ("", "")
+        return (self.image, self.output or "failed", *counts, "; ".join(done.notes))
+
+
+def run_batch(job: Job, inputs: Sequence[Input], outputs: Sequence[Path | None]) -> None:
+    """Segment all images and print a table; exit code 1 if one could not be segmented."""
+    rows = [attempt(job, source, output) for source, output in zip(inputs, outputs, strict=True)]
+    print_table(rows)
+    n_failed = sum(not row.output for row in rows)
+    typer.echo(f"{len(rows) - n_failed} of {len(rows)} images segmented")
+    if n_failed:
+        raise typer.Exit(1)
+
+
+def attempt(job: Job, source: Input, output: Path | None) -> Row:
+    """Segment one of many images; an image that cannot be is reported."""
+    image = source.paths[0].name + (f" ({source.label})" if source.label else "")
+    try:
+        request = job.request(source, output)
+        outcome = job.run(request)
+    except (OSError, ValueError, MemoryError) as error:
+        typer.secho(f"Error: {source}: {error}", fg=typer.colors.RED, err=True)
+        return Row(image, "", Outcome(notes=(str(error),)))
+    typer.echo(f"{request.path}: {outcome}")
+    return Row(image, request.path.name, outcome)
+
+
+def print_table(rows: Sequence[Row]) -> None:
+    """Print a row for each image."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=LOG_WIDTH)
+    table = Table("image", "result")
+    table.add_column("voxels", justify="right")
+    table.add_column("seconds", justify="right")
+    table.add_column("note")
+    for row in rows:
+        table.add_row(*map(Text, row.cells))  # names are no markup
+    console.print(table)
