@@ -8,6 +8,7 @@ with tiny sizes on the CPU, so that it does not rot.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -27,7 +28,7 @@ from rates import (
 
 from napari_unet import __version__
 from napari_unet.core.devices import choose_device, choose_precision, describe_device, is_out_of_memory
-from napari_unet.core.inference import Predictor, predict
+from napari_unet.core.inference import Predictor, read_mirrored
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks import Network
 from napari_unet.core.supply import TrainConfig
@@ -84,13 +85,32 @@ class Bench:
         works = (lambda: predictor.probabilities(images), eager)
         self.report(f"inference {ndim}D, {side}^{ndim}", forward_flops(network, 1, shape), works)
 
-    def whole_prediction(self, side: int) -> None:
-        """Predict an array in memory as `segment` does: tiled, with halo, there and back."""
+    def tiles(self, side: int, tile: int | None) -> None:
+        """Predict an array in memory as stacks are: tiles with halo, as many at once as fit."""
         predictor = Predictor(self.network(2, fast=False))
         image = np.random.default_rng(0).standard_normal((1, side, side), np.float32)
-        (seconds,) = median_seconds(lambda: predict(predictor, image), repeats=self.sizes.repeats)
-        rate = side**2 / seconds / 1e6
-        print(f"prediction of a numpy array of {side}^2, tiled: {rate:.1f} megapixels a second")
+        grid = predictor.grid(image.shape[1:], tile=tile)
+        blocks = [read_mirrored(lambda region: image[:, *region], each.read, grid.shape) for each in grid]
+        crops = [each.crop for each in grid]
+        n_at_once = min(len(grid), predictor.batch_size(grid.read_shape))
+
+        def work(n_at_once: int, *, classes: bool) -> None:
+            for start in range(0, len(grid), n_at_once):
+                batch = slice(start, start + n_at_once)
+                predictor.predict_tiles(blocks[batch], crops[batch], classes=classes)
+
+        works = (
+            partial(work, n_at_once, classes=True),
+            partial(work, 1, classes=True),
+            partial(work, n_at_once, classes=False),
+        )
+        labels, one_by_one, probabilities = median_seconds(*works, repeats=self.sizes.repeats)
+        rate = self.rate_of(forward_flops(predictor.network, 1, grid.shape), labels)
+        print(
+            f"tiles of a numpy array of {side}^2 that read {grid.read_shape}, {n_at_once} of {len(grid)} at "
+            f"once: classes {side**2 / labels / 1e6:.1f} megapixels a second, {rate}; one tile at once "
+            f"{one_by_one / labels:.2f} times as long, probabilities {probabilities / labels:.2f} times"
+        )
 
     def real_training(self) -> None:
         """Train on discs and say how fast it went and what it learnt."""
@@ -119,11 +139,15 @@ class Bench:
     def report(self, name: str, flops: float, works: Sequence[Work]) -> None:
         """Time ours and eager fp32 in turns and print one line."""
         ours, eager = median_seconds(*works, repeats=self.sizes.repeats)
-        rate = flops / ours
         print(
-            f"{name}: {1e3 * ours:.2f} ms, {rate / 1e12:.1f} TFLOP/s, {rate / self.rate:.0%} of the matrix "
-            f"product's rate, {eager / ours:.2f} times as fast as eager fp32 ({1e3 * eager:.2f} ms)"
+            f"{name}: {1e3 * ours:.2f} ms, {self.rate_of(flops, ours)}, "
+            f"{eager / ours:.2f} times as fast as eager fp32 ({1e3 * eager:.2f} ms)"
         )
+
+    def rate_of(self, flops: float, seconds: float) -> str:
+        """Say how fast that was, also as a share of the matrix product's rate."""
+        rate = flops / seconds
+        return f"{rate / 1e12:.1f} TFLOP/s, {rate / self.rate:.0%} of the matrix product's rate"
 
     def run(self) -> None:
         """Measure everything."""
@@ -137,7 +161,8 @@ class Bench:
                 self.training(2, batch_size, sizes.patch)
         for work, arguments in (
             (self.inference, (2, sizes.image)),
-            (self.whole_prediction, (sizes.image,)),
+            (self.tiles, (sizes.image, None)),
+            (self.tiles, (sizes.image, sizes.patch)),
             (self.training, (3, 2, sizes.volume_patch)),
             (self.inference, (3, sizes.volume)),
             (self.real_training, ()),
