@@ -1,0 +1,193 @@
+"""How much memory a whole stack takes: 2 GB, 20 GB and 200 GB, made up as they are read, each in a process.
+
+Of every phase a part is worked through; what lies between is noted in the journal as if it had been done, so
+that the plan, the journal, the joining of objects and the pyramid are those of the whole stack.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+SIZES = (2, 20, 200)
+PLANE = 4096
+SIDES = {2: 1000, 20: 2154, 200: 4642}
+WIDE = 30_000
+MOST_MB, FLAT = 2500, 0.1
+N_OBJECTS, N_TOUCHING = 200, 20  # of a block that is not computed, and of them those at one of its faces
+N_TASKS = 2  # of each phase that are done before the leap, and after
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stack of uint16, a network's dimensions, and what is written."""
+
+    shape: tuple[int, ...]
+    ndim: int
+    kind: str
+    suffix: str
+
+    @property
+    def way(self) -> str:
+        """What it has in common with stacks of other sizes."""
+        return f"{self.ndim}D {self.kind} {self.suffix}"
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the stack."""
+        return 2 * prod(self.shape)
+
+
+def cases() -> list[Case]:
+    """Stacks of three sizes for each way, and wide planes; a TIFF takes its disk space at once."""
+    planes = {size: (round(size * 1e9 / (2 * PLANE**2)), PLANE, PLANE) for size in SIZES}
+    ways = [(ndim, kind, ".ome.zarr") for ndim in (2, 3) for kind in ("labels", "objects")]
+    made = [
+        Case(planes[size] if ndim == 2 else (SIDES[size],) * 3, ndim, kind, suffix)
+        for ndim, kind, suffix in ways
+        for size in SIZES
+    ]
+    made += [Case(planes[size], 2, "labels", ".tif") for size in SIZES[:2]]
+    return made + [Case((WIDE, WIDE), 2, kind, ".ome.zarr") for kind in ("labels", "objects")]
+
+
+class Noise:
+    """A stack of blurred noise that exists only where it is read."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        from scipy.ndimage import uniform_filter
+
+        self.shape, self.dtype = shape, np.dtype(np.uint16)
+        noise = np.random.default_rng(0).normal(size=(61, 61, 61))
+        self._period = (
+            (10_000 + 40_000 * uniform_filter(noise, 5, mode="wrap")).clip(0, 65_535).astype(np.uint16)
+        )
+
+    def __getitem__(self, region: tuple[slice, ...]) -> np.ndarray:
+        places = [np.arange(*part.indices(size)) % 61 for part, size in zip(region, self.shape, strict=True)]
+        period = self._period if len(places) == 3 else self._period[0]
+        return period[np.ix_(*places)]
+
+
+def measure(case: Case, folder: Path) -> dict[str, Any]:
+    """Work through parts of all phases of a stack; return what this process took."""
+    import torch
+
+    from napari_unet.core.io import Image
+    from napari_unet.core.modelfile import Model
+    from napari_unet.core.networks import build_network, network_config
+    from napari_unet.core.stacks import SegmentConfig, segment_stack
+    from napari_unet.core.starting import DEFAULT_SIZE
+    from napari_unet.core.targets import ClassLabel
+
+    width, depth = DEFAULT_SIZE["cpu"]
+    options = {"in_channels": 1, "n_classes": 2, "width": width, "depth": depth}
+    torch.manual_seed(0)
+    network = build_network("unet", network_config("unet", ndim=case.ndim, **options))
+    classes = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "cell"))
+    axes = "ZYX"[-case.ndim :]
+    about = (axes, (1.0,) * case.ndim, "pixel", ("",), "percentile", {}, "0")
+    model = Model(network, "unet", "classes", classes, *about)
+    spatial = "ZYX"[-len(case.shape) :]
+    image = Image(Noise(case.shape), spatial, (1.0,) * len(spatial), "µm", ("",), "noise")
+    path, start = folder / f"result{case.suffix}", perf_counter()
+    config, baseline = SegmentConfig(case.kind, device="cpu"), peak_mb()
+    peaks, plan = {}, {}
+    for update in _leaping(lambda: segment_stack(model, image, path, config, resume=True), path):
+        peaks[update.phase], plan[update.phase] = peak_mb(), update.n_tasks
+    return {"baseline": baseline, "peaks": peaks, "tasks": plan, "seconds": perf_counter() - start}
+
+
+def _leaping(run: Callable[[], Generator[Any, None, Any]], path: Path) -> Iterator[Any]:
+    """Yield the updates of the first and last tasks of each phase."""
+    n_done: Counter[str] = Counter()
+    while not path.exists():
+        running = run()
+        for update in running:
+            yield update
+            n_done[update.phase] += 1
+            if n_done[update.phase] == N_TASKS and update.n_tasks > 3 * N_TASKS:
+                running.close()
+                _leap(Path(f"{path}.unfinished", "journal.jsonl"), update.phase, update.n_tasks)
+                break
+
+
+def _leap(journal: Path, phase: str, n_tasks: int) -> None:
+    """Note all but the last tasks of a phase as done, with what might have come of them."""
+    tasks = range(2 * N_TASKS, n_tasks - N_TASKS)
+    touching = [[number, number] for number in range(1, N_TOUCHING + 1)]
+    with open(journal, "a", encoding="utf-8") as file:
+        for task in tasks:
+            line: dict[str, Any] = {"phase": phase, "task": task}
+            if phase == "tiles":
+                line |= {"n_nonfinite": 0, "n_objects": N_OBJECTS}
+            if phase == "faces" and task + 1 in tasks:
+                line |= {"pairs": [[task + 1, touching]]}
+            file.write(json.dumps(line) + "\n")
+
+
+def peak_mb() -> float:
+    """Return the largest resident memory of this process so far; the kernel begins anew with each program."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1]) * 1024 / 1e6 for line in file if line.startswith("VmHWM"))
+
+
+def in_process(case: Case) -> dict[str, Any]:
+    """Measure a case in a process of its own."""
+    command = [sys.executable, __file__, "--one", json.dumps(asdict(case))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{case}: {done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Print a table and a verdict."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--only", default="", help="cases whose line holds this, such as '3D objects'")
+    options = parser.parse_args()
+    if options.one:
+        parts = json.loads(options.one)
+        with TemporaryDirectory() as folder:
+            print(json.dumps(measure(Case(**parts | {"shape": tuple(parts["shape"])}), Path(folder))))
+        return
+    print("| way | stack | GB | blocks | peak MB | of it at the start | in which phase | s |")
+    print("|---|---|---|---|---|---|---|---|")
+    ways: dict[str, list[float]] = {}
+    for case in cases():
+        if options.only not in case.way:
+            continue
+        found = in_process(case)
+        peak = max(found["peaks"].values())
+        phase = min(
+            (name for name in found["peaks"] if found["peaks"][name] == peak), key=list(found["peaks"]).index
+        )
+        ways.setdefault(case.way, []).append(peak)
+        row = (
+            case.way,
+            " x ".join(map(str, case.shape)),
+            f"{case.n_bytes / 1e9:.3g}",
+            found["tasks"]["tiles"],
+        )
+        row += (f"{peak:.0f}", f"{found['baseline']:.0f}", phase, f"{found['seconds']:.0f}")
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
+    for way, peaks in ways.items():
+        spread = max(peaks) / min(peaks) - 1
+        verdict = "flat" if spread <= FLAT else "NOT FLAT"
+        verdict += "" if max(peaks) < MOST_MB else f", NOT BELOW {MOST_MB} MB"
+        print(f"{way}: {min(peaks):.0f} to {max(peaks):.0f} MB, {100 * spread:.0f} % apart: {verdict}")
+
+
+if __name__ == "__main__":
+    main()
