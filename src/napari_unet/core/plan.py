@@ -227,13 +227,14 @@ def plan_stack(
 
 
 def result_layout(model: Model, image: Image, config: SegmentConfig) -> ResultLayout:
-    """Check that image and model fit, and return what the result will be.
+    """Check that image and model fit, and return what the result will be; its image has the model's channels.
 
     Raises
     ------
     ValueError
         If they differ in channels, or the model is 3D and the image is not.
     """
+    image = with_model_channels(model, image)
     n_channels = model.network.config.in_channels
     if image.n_channels != n_channels:
         raise ValueError(
@@ -268,7 +269,7 @@ def with_model_channels(model: Model, image: Image) -> Image:
 
 
 def seen_image(model: Model, image: Image, config: SegmentConfig) -> Image:
-    """Return what the network is to see: the image, or the image at the voxel size of the model.
+    """Return what the network is to see: the image of a layout, or the image at the voxel size of the model.
 
     Raises
     ------

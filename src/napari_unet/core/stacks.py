@@ -27,7 +27,6 @@ from napari_unet.core.plan import (
     plan_stack,
     result_layout,
     seen_image,
-    with_model_channels,
 )
 from napari_unet.core.resampling import Regrid
 from napari_unet.core.results import ArraySink, Kind
@@ -249,8 +248,9 @@ def segment_into(
     ValueError
         If image and model do not fit, before anything is written.
     """
-    config, image = config or SegmentConfig(), with_model_channels(model, image)
-    layout, seen = result_layout(model, image, config), seen_image(model, image, config)
+    config = config or SegmentConfig()
+    layout = result_layout(model, image, config)
+    image, seen = layout.image, seen_image(model, layout.image, config)
     predictor = Predictor(model.network, choose_device(config.device), config.precision)
     plan = plan or plan_stack(predictor, model, seen, config, layout, intensity)
     blocks = BlockWork(plan, replace(layout, image=seen), seen, predictor, image)

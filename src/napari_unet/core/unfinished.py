@@ -38,7 +38,6 @@ from napari_unet.core.plan import (
     plan_stack,
     result_layout,
     seen_image,
-    with_model_channels,
 )
 from napari_unet.core.resampling import Regrid
 from napari_unet.core.results import ResultLayout
@@ -73,9 +72,6 @@ class Request:
     config: SegmentConfig
     image_store: Path | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "image", with_model_channels(self.model, self.image))
-
     @cached_property
     def layout(self) -> ResultLayout:
         """What the result will be; ValueError where image and model do not fit."""
@@ -84,7 +80,7 @@ class Request:
     @cached_property
     def seen(self) -> Image:
         """What the network sees: the image, or the image at the voxel size of the model."""
-        return seen_image(self.model, self.image, self.config)
+        return seen_image(self.model, self.layout.image, self.config)
 
     @cached_property
     def predictor(self) -> Predictor:
@@ -146,12 +142,13 @@ class Request:
     def work(self, plan: StackPlan, n_objects: Callable[[], int]) -> StackWork:
         """Return the tasks, for any process that sees the folder; the number of objects is asked for late."""
         layout = replace(self.layout, image=self.seen)
-        blocks = BlockWork(plan, layout, self.seen, self.predictor, self.image)
+        blocks = BlockWork(plan, layout, self.seen, self.predictor, self.layout.image)
         return StackWork(blocks, partial(self._open, plan, n_objects), partial(open_parts, self.parts_path))
 
     def _open(self, plan: StackPlan, n_objects: Callable[[], int]) -> ResultSink:
         result = open_result(self.unfinished_path, self.file_layout(plan, n_objects()))
-        return result if self.seen is self.image else _Regridded(result, self.image, self.seen)
+        image = self.layout.image
+        return result if self.seen is image else _Regridded(result, image, self.seen)
 
 
 class Unfinished:
