@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 
 from napari_unet.cli import main
 from napari_unet.core.modelfile import Model, save_model
@@ -190,6 +191,124 @@ def test_a_model_with_other_channels_than_the_image(good, capsys):
     assert "channel" in said and "3" in said
 
 
+@pytest.fixture
+def refused_segmenting(good, capsys):
+    """Segment what cannot be segmented; return the sentence."""
+
+    def run(image, *options, out="out.tif", model="model.safetensors"):
+        arguments = ["segment", good / model, good / image, "--out", good / out, *options]
+        return refused(capsys, good, *arguments)
+
+    return run
+
+
+def test_a_model_of_colours_and_a_grey_image(good, refused_segmenting):
+    classes = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "cell"))
+    network = UNet(UNetConfig(in_channels=3, width=2, depth=1))
+    traits = ("unet", "classes", classes, "YX", (1.0, 1.0), "pixel", ("", "", ""), "percentile", {}, "0")
+    save_model(Model(network, *traits), good / "colours.safetensors")
+    said = refused_segmenting("image.tif", model="colours.safetensors")
+    assert "image has 1 channels and the model was trained with 3" in said and "--channels" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--axes", "CZYX"], "axes"),
+        (["--axes", "YX"], "axes"),
+        (["--axes", "ZZX"], "axes"),
+        (["--spacing", "1,1"], "spacing"),
+        (["--spacing", "0,1,1"], "spacing"),
+        (["--channels", "DAPI"], "no channel DAPI"),
+        (["--position", "3"], "no position 3"),
+        (["--match-spacing"], "give --spacing, or leave out --match-spacing"),
+        (["--suffix", ".tif"], "there is one image"),
+        (["--into-image", "cells"], "leave out --out"),
+        (["--stack", "--position", "0"], "leave one out"),
+        (["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "choose one of them"),
+    ],
+)
+def test_options_that_do_not_fit_the_image(options, said, refused_segmenting):
+    assert said in refused_segmenting("image.tif", *options)
+
+
+@pytest.mark.parametrize("shape", [(0, 32, 32), (2, 0, 32)])
+def test_an_empty_stack(shape, good, refused_segmenting):
+    np.save(good / "empty.npy", np.zeros(shape, np.uint8))
+    zarr.save_array(good / "empty.zarr", np.zeros(shape, np.uint8))
+    for name in ("empty.npy", "empty.zarr"):
+        assert "empty" in refused_segmenting(name)
+
+
+def test_links_in_a_circle(good, refused_segmenting):
+    (good / "loops").mkdir()
+    (good / "loops" / "loop.tif").symlink_to(good / "loops" / "loop.tif")
+    (good / "loops" / "again").symlink_to(good / "loops")
+    assert "does not exist" in refused_segmenting("loops/loop.tif")
+    for many in ("loops", "loops/**/*.tif"):
+        assert "holds no image" in refused_segmenting(many, out="results")
+    assert "folder" in refused_segmenting("image.tif", out="loops/loop.tif/out.tif")
+
+
+def test_a_result_inside_its_image_or_around_it(good, refused_segmenting):
+    zarr.save_array(good / "all.ome.zarr" / "raw.zarr", np.zeros((32, 32), np.uint8))
+    assert "is an input or holds one" in refused_segmenting("all.ome.zarr/raw.zarr", out="all.ome.zarr")
+    inside = refused_segmenting("all.ome.zarr/raw.zarr", out="all.ome.zarr/raw.zarr/out.ome.zarr")
+    assert "lies inside an input" in inside
+
+
+def test_a_store_whose_metadata_lead_out_of_it(good, refused_segmenting):
+    zarr.save_array(good / "secret.zarr", np.zeros((32, 32), np.uint8))
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    scale = [{"type": "scale", "scale": [1.0, 1.0]}]
+    level = {"path": "../secret.zarr", "coordinateTransformations": scale}
+    ome = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [level]}]}
+    zarr.create_group(str(good / "image.zarr"), zarr_format=3, attributes={"ome": ome})
+    assert "image.zarr" in refused_segmenting("image.zarr")
+
+
+@pytest.fixture
+def stopped_by(good, capsys):
+    """Segment what breaks on the way: one sentence, and nothing under the final name."""
+
+    def run(image, *options):
+        arguments = ["segment", good / "model.safetensors", good / image, "--out", good / "out.tif"]
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, arguments), "--tile", "32", *options])
+        error = capsys.readouterr().err
+        assert ended.value.code == 2 and not (good / "out.tif").exists()
+        assert error.startswith("Error: ") and error.count("\n") == 1
+        return error
+
+    return run
+
+
+def test_a_stack_that_is_damaged_in_the_middle(good, stopped_by):
+    for z in range(5):
+        save(good / "planes" / f"z{z}.tif", np.full((32, 32), z, np.uint8))
+    whole = (good / "planes" / "z3.tif").read_bytes()
+    (good / "planes" / "z3.tif").write_bytes(whole[:-700])
+    assert "z3.tif cannot be read" in stopped_by("planes", "--stack")
+
+
+def test_a_chunk_that_cannot_be_decoded(good, stopped_by):
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 64, 64), np.uint8)
+    zarr.create_array(good / "stack.zarr", data=pixels, chunks=(1, 64, 64))
+    chunk = good / "stack.zarr" / "c" / "2" / "0" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:100])
+    assert "stack.zarr cannot be read" in stopped_by("stack.zarr")
+
+
+def test_blank_planes_and_planes_of_nan_simply_work(good, capsys):
+    planes = np.random.default_rng(0).random((4, 32, 32), np.float32)
+    planes[1], planes[2] = 0, np.nan
+    save(good / "planes.tif", planes)
+    with pytest.raises(SystemExit) as ended:
+        main([str(each) for each in with_output(good, good / "out.tif", "planes.tif")["segment"]])
+    assert not ended.value.code and tifffile.imread(good / "out.tif").shape == (2, 4, 32, 32)
+    assert "1,024 pixels were NaN or infinite and read as 0" in capsys.readouterr().out
+
+
 def test_a_model_of_planes_starts_no_volumes(good, capsys):
     start = good / "model.safetensors"
     said = refused_training(capsys, good, "image.tif", "labels.tif", "--ndim", "3", "--start", start)
@@ -215,15 +334,15 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def with_output(good, name):
+def with_output(good, name, image="large.tif"):
     """Commands that write under that name."""
     return {
         "train": ["train", good / "image.tif", good / "labels.tif", *TINY, "--width", "16", "--out", name],
         "segment": [
-            *("segment", good / "model.safetensors", good / "large.tif", "--kind", "probabilities"),
+            *("segment", good / "model.safetensors", good / image, "--kind", "probabilities"),
             *("--out", name),
         ],
-        "weights": ["weights", good / "large.tif", "--out", name],
+        "weights": ["weights", good / image, "--out", name],
     }
 
 

@@ -1,12 +1,17 @@
 """`napari-unet segment`: one image, a stack, many images, and what is refused."""
 
+import io
+from functools import partial
+
 import numpy as np
 import pytest
 import tifffile
 import zarr
+from rich.console import Console
 
-from napari_unet.cli import main
-from napari_unet.core.io import open_image
+from napari_unet.cli import main, progress
+from napari_unet.core.io import create_output, open_image
+from napari_unet.core.stacks import StackUpdate
 
 
 def save(path, array):
@@ -175,3 +180,82 @@ def test_a_folder_in_the_place_of_a_result_is_named_as_such(options, model, fold
     (tmp_path / "found").mkdir()
     assert run(model, folder / "0.tif", "--out", tmp_path / "found", *options) == 2
     assert "found is a folder: one image needs the name of a file" in capsys.readouterr().err
+
+
+def test_labels_go_into_the_image_itself(segment, tmp_path, capsys):
+    store = tmp_path / "image.ome.zarr"
+    pixels = np.random.default_rng(0).integers(0, 99, (3, 40, 50), np.uint16)
+    with create_output(store, pixels.shape, pixels.dtype, axes="ZYX", spacing=(2, 1, 1), unit="µm") as output:
+        output.write((slice(0, 3), slice(0, 40), slice(0, 50)), pixels)
+    assert segment(store, "--into-image", "cells") == 0
+    labels = open_image(store / "labels" / "cells")
+    assert (labels.spatial_shape, labels.spacing, labels.unit) == ((3, 40, 50), (2, 1, 1), "µm")
+    assert f"{store / 'labels' / 'cells'}: " in capsys.readouterr().out
+    assert zarr.open_group(store / "labels", mode="r").attrs["ome"]["labels"] == ["cells"]
+    np.testing.assert_array_equal(open_image(store).read()[0], pixels)
+
+
+def test_labels_go_into_nothing_but_an_ome_zarr_image(segment, folder, capsys):
+    assert segment(folder / "0.tif", "--into-image", "cells") == 2
+    assert "is no OME-Zarr image" in capsys.readouterr().err
+
+
+def test_where_the_result_goes_has_to_be_said(segment, folder, capsys):
+    assert segment(folder / "0.tif") == 2
+    error = capsys.readouterr().err
+    assert "--out" in error and "--into-image" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
+def test_the_type_of_probabilities(dtype, segment, folder, tmp_path):
+    out = tmp_path / "probabilities.tif"
+    assert segment(folder / "0.tif", "--kind", "probabilities", "--score-type", dtype, "--out", out) == 0
+    assert open_image(out).dtype == dtype
+
+
+@pytest.mark.parametrize("channels", ["actin", "1"])
+def test_a_channel_is_chosen_by_name_or_number(channels, segment, tmp_path, folder):
+    pixels = np.stack([np.zeros((40, 50), np.uint16), tifffile.imread(folder / "0.tif")])
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "actin"]}}
+    tifffile.imwrite(tmp_path / "two.ome.tif", pixels, metadata=metadata)
+    assert segment(tmp_path / "two.ome.tif", "--channels", channels, "--out", tmp_path / "out.tif") == 0
+    assert segment(folder / "0.tif", "--out", tmp_path / "expected.tif") == 0
+    np.testing.assert_array_equal(
+        *(tifffile.imread(tmp_path / f"{name}.tif") for name in ("out", "expected"))
+    )
+
+
+def test_an_image_is_brought_to_the_voxel_size_of_the_model(segment, make_model, tmp_path):
+    model = make_model("micrometres", spacing=(0.5, 0.5), unit="µm")
+    metadata = {"axes": "YX", "unit": "um"}
+    pixels = np.random.default_rng(0).integers(0, 99, (40, 50), np.uint16)
+    tifffile.imwrite(tmp_path / "fine.tif", pixels, imagej=True, metadata=metadata, resolution=(4, 4))
+    assert segment(tmp_path / "fine.tif", "--match-spacing", "--out", tmp_path / "out.tif", model=model) == 0
+    result = open_image(tmp_path / "out.tif")
+    assert (result.spatial_shape, result.spacing) == ((40, 50), (0.25, 0.25))
+
+
+def test_missing_chunks_are_counted_in_the_summary(segment, tmp_path, capsys):
+    zarr.create_array(tmp_path / "stack.zarr", data=np.ones((4, 32, 32), np.uint8), chunks=(1, 32, 32))
+    (tmp_path / "stack.zarr/c/2/0/0").unlink()
+    assert segment(tmp_path / "stack.zarr", "--out", tmp_path / "out.tif") == 0
+    assert "1 chunks of the image are missing and read as its fill value" in capsys.readouterr().out
+
+
+def test_every_phase_has_a_bar_on_a_terminal(monkeypatch):
+    screen = io.StringIO()
+    console = partial(Console, file=screen, force_terminal=True, width=120)
+    monkeypatch.setattr(progress, "Console", lambda stderr: console())
+    with progress.segmenting_shown("[a]") as show:
+        for phase in ("tiles", "level 1"):
+            for n_done in (1, 2):
+                show(StackUpdate(phase, n_done - 1, n_done, 2, 500 * n_done, 1000))
+    assert "[a]: tiles" in screen.getvalue() and "[a]: level 1" in screen.getvalue()
+
+
+def test_worker_processes_give_the_same_result(segment, folder, tmp_path):
+    pytest.importorskip("distributed")
+    one, many = tmp_path / "one.ome.zarr", tmp_path / "many.ome.zarr"
+    for out, options in ((one, []), (many, ["--workers", "1"])):
+        assert segment(folder / "0.tif", "--out", out, "--tile", 32, *options) == 0
+    np.testing.assert_array_equal(open_image(many).read(), open_image(one).read())

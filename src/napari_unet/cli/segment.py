@@ -1,6 +1,6 @@
 """`napari-unet segment`: a model and images to segmented images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,7 +39,7 @@ def segment(
     ] = None,
     suffix: Annotated[
         SuffixName | None,
-        typer.Option(help="Format of many results; by default .tif.", rich_help_panel=RESULT),
+        typer.Option(help="Format of many results; .tif, or with workers .ome.zarr.", rich_help_panel=RESULT),
     ] = None,
     kind: Annotated[
         KindName | None,
@@ -133,9 +133,13 @@ def segment(
     opening = opening_options(axes, spacing, channels)
     refuse_contradictions(out, into_image, suffix, stack=stack)
     inputs, many = find_inputs(input, stack=stack, position=position)
-    outputs: list[Path | None] = [None] * len(inputs)
+    if suffix is not None and not many:
+        raise ValueError(f"--suffix is {suffix} but there is one image: --out says its format")
+    if suffix is None and many:  # several processes can only write to a store together
+        suffix = ".tif" if workers is None and scheduler is None else ".ome.zarr"
+    outputs: Sequence[Path | None] = [None] * len(inputs)
     if out is not None:
-        outputs = plan_outputs(inputs, out, suffix, many=many, may_exist=overwrite or resume)
+        outputs = plan_outputs(inputs, out, suffix, may_exist=overwrite or resume)
     loaded = load_model(model)
     with cluster(workers, scheduler) as client:
         job = Job(loaded, config, opening, into_image, overwrite, resume, client)
@@ -162,15 +166,11 @@ def refuse_contradictions(
             raise ValueError(f"--into-image writes into the image itself: leave out {' and '.join(options)}")
 
 
-def plan_outputs(
-    inputs: list[Input], out: Path, suffix: str | None, *, many: bool, may_exist: bool
-) -> list[Path | None]:
-    """Name the result of each image, and refuse names that would cost an image or a result."""
-    if suffix is not None and not many:
-        raise ValueError(f"--suffix is {suffix} but there is one image: --out says its format")
-    outputs = name_results(inputs, out, suffix or ".tif") if many else [out]
+def plan_outputs(inputs: Sequence[Input], out: Path, suffix: str | None, *, may_exist: bool) -> list[Path]:
+    """Name the results, of many images with the suffix; refuse names that would cost an image or a result."""
+    outputs = [out] if suffix is None else name_results(inputs, out, suffix)
     refuse_outputs([path for each in inputs for path in each.paths], outputs, may_exist=may_exist)
-    return list(outputs)
+    return outputs
 
 
 @contextmanager
@@ -184,8 +184,10 @@ def cluster(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         with local_client(workers) as client:
             yield client
     elif scheduler is not None:
-        from napari_unet.core.cluster import connect
+        from napari_unet.core.cluster import connect, trust_warning
 
+        if warning := trust_warning(scheduler):
+            typer.secho(warning, fg=typer.colors.YELLOW, err=True)
         with connect(scheduler) as client:
             yield client
     else:
