@@ -94,6 +94,7 @@ def _axistags(keys: str) -> str:
         ({"resolution": [40.0, 4, 4], "unit": "nanometers"}, "CZYX", (40.0, 4.0, 4.0), "nm"),
         ({"element_size_um": [0, 0, 0]}, "CZYX", (1.0, 1.0, 1.0), "pixel"),
         ({"element_size_um": [0.1, 0.2]}, "CZYX", (1.0, 1.0, 1.0), "pixel"),
+        ({"axes": 3, "resolution": "high"}, "CZYX", (1.0, 1.0, 1.0), "pixel"),
         ({"spacing": [1, 2.0, 0.5, 0.5]}, "CZYX", (2.0, 0.5, 0.5), "pixel"),
     ],
 )

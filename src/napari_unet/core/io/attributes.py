@@ -21,8 +21,8 @@ def attribute_axes(attributes: Mapping[str, Any], n_dimensions: int, names: Sequ
     >>> attribute_axes({}, 3, ("time", "y", "x")), attribute_axes({}, 3, ("a", "b", "c"))
     ('TYX', 'ZYX')
     """
-    told = (names, _axistags(attributes), attributes.get("axes", ()), attributes.get("_ARRAY_DIMENSIONS", ()))
-    for candidate in told:
+    told = (names, _axistags(attributes), attributes.get("axes"), attributes.get("_ARRAY_DIMENSIONS"))
+    for candidate in (one for one in told if isinstance(one, str | Sequence)):
         letters = "".join(str(name)[:1].upper() for name in candidate)
         if len(letters) == n_dimensions == len(set(letters) & set(AXES)):
             return letters
@@ -39,11 +39,11 @@ def attribute_sizes(attributes: Mapping[str, Any], axes: str) -> tuple[dict[str,
     """
     for key in _SIZES:
         if key in attributes:
-            values = np.ravel(attributes[key])
+            values = _numbers(attributes[key])
             letters = {len(axes): axes, len(spatial_of(axes)): spatial_of(axes), 3: "ZYX"}.get(
                 len(values), ""
             )
-            sizes = {axis: float(v) for axis, v in zip(letters, values, strict=False) if axis in "ZYX"}
+            sizes = {axis: size for axis, size in zip(letters, values, strict=False) if axis in "ZYX"}
             unit = "µm" if key == "element_size_um" else _unit(attributes)
             return (sizes, unit) if _usable(sizes) else ({}, UNKNOWN_UNIT)
     return {}, UNKNOWN_UNIT
@@ -55,6 +55,11 @@ def _axistags(attributes: Mapping[str, Any]) -> list[str]:
     if not isinstance(tags, str):
         return []
     return [str(axis.get("key", "")) for axis in json.loads(tags).get("axes", [])]
+
+
+def _numbers(value: Any) -> list[float]:
+    values = np.ravel(value)
+    return [float(size) for size in values] if values.dtype.kind in "iuf" else []
 
 
 def _unit(attributes: Mapping[str, Any]) -> str:
