@@ -10,7 +10,7 @@ from napari.layers._source import Source
 
 from napari_unet.core.examples import image_intensity
 from napari_unet.core.io import open_image
-from napari_unet.core.modelfile import Model
+from napari_unet.core.modelfile import Model, model_hash
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.results import ArraySink
 from napari_unet.core.stacks import SegmentConfig, result_layout, segment_into
@@ -55,6 +55,14 @@ class Steps:
             self.failed(end.value) if hasattr(end.value, "sentence") else self.done(end.value)
             return False
         return True
+
+    def until_done(self, n_tasks):
+        """Go on until so many tiles have been told."""
+        told = []
+        show, self.shown = self.shown, lambda news: (show(news), told.append(news))
+        while sum(not isinstance(news, str) for news in told) < n_tasks:
+            self.step()
+        self.shown = show
 
     def finish(self):
         while self.step():
@@ -258,7 +266,11 @@ def test_what_is_too_large_for_a_layer_goes_into_a_file_only(
     )
     labels, _ = expected(model(task="objects"), choice)
     np.testing.assert_array_equal(open_image(tmp_path / "objects.tif").read()[0], labels)
-    assert len(viewer.layers) == 1 and not failures and said[0].endswith("too large for a layer")
+    shown = result_of(viewer)
+    np.testing.assert_array_equal(np.asarray(shown.data), labels)  # as it lies in the file
+    np.testing.assert_array_equal(shown.extent.world, choice.layers[0].extent.world)
+    assert not failures and said == ["cells is segmented and saved as objects.tif"]
+    viewer.layers.remove(shown)
     segmenting.segment_stack(model(), choice, measured(choice), COLOURS)
     assert [each.sentence for each in failures] == ["no room"]
 
@@ -270,26 +282,141 @@ def test_the_layer_fills_in_plane_by_plane(viewer, stepping, steps):
     layer = result_of(viewer)
     drawn = []
     layer.events.set_data.connect(lambda: drawn.append(1))
-    steps.step(), steps.step()
-    assert layer.data[:2].any((1, 2)).all() and not layer.data[2:].any() and not drawn
+    steps.until_done(2)
+    assert layer.data[:2].any((1, 2)).all() and not drawn
     steps.step()
     assert layer.data[2].any() and drawn
 
 
-def test_cancelling_keeps_what_is_done_and_leaves_no_file(viewer, stepping, steps, failures, tmp_path):
+def test_cancelling_is_said_at_once_and_what_is_done_stays(viewer, stepping, steps, failures):
     said, choice = [], volume(viewer)
     stepping.said.connect(said.append)
-    stepping.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.tif")
-    steps.step()
-    assert stepping.busy and list(tmp_path.iterdir())
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS)
+    steps.until_done(2)
+    stepping.cancel()
+    assert stepping.is_ending and said == ["cells is cancelled: it ends after the tile at work"]
     stepping.cancel()
     steps.finish()
-    data = result_of(viewer).data
-    assert data[0].any() and not data[2:].any()
-    assert not stepping.busy and not list(tmp_path.iterdir()) and not failures
-    assert said == [
-        "segmenting cells was cancelled: what is done stays in the layer, labels.tif was not written"
+    assert result_of(viewer).data[:2].any((1, 2)).all()
+    assert not stepping.busy and not failures
+    assert said[1:] == [
+        "segmenting cells was cancelled: 2 of 6 slices are there, Whole stack goes on with the others"
     ]
+
+
+@pytest.mark.parametrize(("make", "task"), [(volume, "classes"), (volume, "objects"), (odd_order, "classes")])
+def test_a_cancelled_stack_is_gone_on_with(viewer, stepping, steps, failures, make, task):
+    choice, said = make(viewer), []
+    trained = model(channels=IMAGES[make], task=task)
+    stepping.segment_stack(trained, choice, measured(choice), COLOURS)
+    steps.until_done(2)
+    stepping.cancel()
+    steps.finish()
+    assert stepping.left(choice).startswith("2 of ")
+    kept = result_of(viewer).data
+    stepping.said.connect(said.append)
+    stepping.segment_stack(model(channels=IMAGES[make], task=task), choice, measured(choice), COLOURS)
+    regions = []
+    show, steps.shown = steps.shown, lambda news: (show(news), regions.append(getattr(news, "task", None)))
+    steps.finish()
+    n_planes = np.prod(choice.plane_shape)
+    assert regions == [None, *range(2, n_planes)]  # what was there is not computed again
+    data = result_of(viewer).data
+    assert data is kept and not failures and stepping.left(choice) == ""
+    labels, axes = expected(trained, choice)
+    found = as_result(data, choice.plane_axes.replace("C", "c") + "YX", axes)
+    np.testing.assert_array_equal(found, labels)
+    assert said[0].startswith("goes on with") and said[0].endswith("slices are there")
+
+
+@pytest.mark.parametrize("change", ["the model", "the image", "the options"])
+def test_a_cancelled_stack_is_begun_anew_where_something_has_changed(
+    viewer, stepping, steps, failures, change
+):
+    choice, said, trained, kind = volume(viewer), [], model(), None
+    stepping.segment_stack(trained, choice, measured(choice), COLOURS)
+    steps.until_done(2)
+    stepping.cancel()
+    steps.finish()
+    kept = result_of(viewer).data
+    if change == "the model":
+        trained = model()
+        next(trained.network.parameters()).data += 0.1
+    elif change == "the image":
+        choice.layers[0].data = pixels((6, 40, 44), seed=3)
+    else:
+        kind = "labels"
+    stepping.said.connect(said.append)
+    stepping.segment_stack(trained, choice, measured(choice), COLOURS, kind=kind)
+    steps.finish()
+    assert said[0] == f"cells is begun anew: {change} changed since it was cancelled" and not failures
+    assert result_of(viewer).data is not kept
+    np.testing.assert_array_equal(result_of(viewer).data, expected(trained, choice)[0])
+
+
+def test_a_slice_of_another_model_ends_what_could_be_gone_on_with(viewer, stepping, steps):
+    choice, other = volume(viewer), model()
+    next(other.network.parameters()).data += 0.1
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS)
+    steps.until_done(2)
+    stepping.cancel()
+    steps.finish()
+    stepping.segment_plane(model(), choice, (1,), measured(choice), COLOURS)
+    steps.finish()
+    assert stepping.left(choice)
+    stepping.segment_plane(other, choice, (1,), measured(choice), COLOURS)
+    steps.finish()
+    assert not stepping.left(choice)
+
+
+@pytest.mark.parametrize(("name", "task"), [("a.ome.zarr", "classes"), ("b.tif", "objects")])
+def test_a_file_is_gone_on_with_after_a_crash(viewer, stepping, steps, failures, tmp_path, name, task):
+    choice, said, path = volume(viewer), [], tmp_path / name
+    stepping.segment_stack(model(task=task), choice, measured(choice), COLOURS, path=path)
+    steps.until_done(2)
+    assert not path.exists()
+    steps.work.close()  # as where napari ends
+    again, cells = ViewerModel(), ViewerModel().add_image(pixels((6, 40, 44)), name="cells")
+    again.layers.append(cells)
+    other = Segmenting(again, steps, failures.append)
+    other.said.connect(said.append)
+    choice = ImageChoice((cells,), "ZYX")
+    other.segment_stack(model(task=task), choice, measured(choice), COLOURS, path=path)
+    steps.finish()
+    assert not failures and [each.name for each in tmp_path.iterdir()] == [name]
+    assert said == [
+        f"goes on with {name}: what was done before is kept",
+        f"cells is segmented and saved as {name}",
+    ]
+    labels = expected(model(task=task), choice)[0]
+    np.testing.assert_array_equal(open_image(path).read()[0], labels)
+    np.testing.assert_array_equal(result_of(again).data, labels)  # also what was done before
+
+
+def test_a_cancelled_file_is_begun_anew_by_another_model_and_says_so(
+    viewer, stepping, steps, failures, tmp_path
+):
+    choice, said, other, path = volume(viewer), [], model(), tmp_path / "labels.ome.zarr"
+    next(other.network.parameters()).data += 0.1
+    stepping.said.connect(said.append)
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS, path=path)
+    steps.until_done(2)
+    stepping.cancel()
+    steps.finish()
+    assert said[1] == (
+        "segmenting cells was cancelled: choose labels.ome.zarr again to go on where it stopped"
+    )
+    stepping.segment_stack(other, choice, measured(choice), COLOURS, path=path)
+    steps.finish()
+    assert said[2] == "labels.ome.zarr is begun anew: the model changed since it was left unfinished"
+    np.testing.assert_array_equal(open_image(path).read()[0], expected(other, choice)[0])
+    assert not failures
+
+
+def test_the_layer_tells_which_model_made_it(viewer, segmenting):
+    choice, trained = volume(viewer), model()
+    segmenting.segment_stack(trained, choice, measured(choice), COLOURS)
+    assert result_of(viewer).metadata["provenance"]["model"] == model_hash(trained)
 
 
 def test_the_bar_in_the_activity_dock_cancels(viewer, stepping, steps):
@@ -299,14 +426,6 @@ def test_the_bar_in_the_activity_dock_cancels(viewer, stepping, steps):
     stepping._progress._bar.cancel()
     steps.finish()
     assert not stepping.busy and not result_of(viewer).data[2:].any()
-
-
-def test_a_job_that_is_thrown_away_leaves_no_file(viewer, stepping, steps, tmp_path):
-    choice = volume(viewer)
-    stepping.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.ome.zarr")
-    steps.step()
-    steps.work.close()
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_second_segmentation_is_refused_while_one_runs(viewer, stepping, steps, failures):
@@ -419,7 +538,7 @@ def test_an_image_that_cannot_be_read_ends_it_with_a_sentence(viewer, segmenting
     intensity = image_intensity(open_layers(volume(viewer)))
     segmenting.segment_stack(model(), choice, intensity, COLOURS, path=tmp_path / "labels.tif")
     assert [each.sentence for each in failures] == ["the disk has gone"]
-    assert changes == [True, False] and not list(tmp_path.iterdir())
+    assert changes == [True, False] and not (tmp_path / "labels.tif").exists()
 
 
 def test_nothing_that_a_dock_imports_needs_torch_or_qt():

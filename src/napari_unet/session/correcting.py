@@ -14,7 +14,7 @@ from napari_unet.session.annotated import Annotated
 from napari_unet.session.desk import OURS, Desk
 from napari_unet.session.images import ImageChoice, Index, open_layers, placement
 from napari_unet.session.jobs import Jobs
-from napari_unet.session.segmenting import check_fit
+from napari_unet.session.segmenting_job import check_fit
 from napari_unet.session.sinks import PlaneSink, as_result
 from napari_unet.session.subimage import around_plane
 from napari_unet.session.teaching import Teaching

@@ -29,7 +29,8 @@ class Overlay:
     """Labels over an image, just above it: a prediction, or a segmentation.
 
     It is ours to write and not to be edited. The user may hide, rename, move or delete its layer at any time;
-    what is written afterwards is kept, and seen where there still is a layer.
+    what is written afterwards is kept, and seen where there still is a layer. `data` that are given are those
+    of a file: they are shown, and nothing is written.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Overlay:
         name: str,
         dtype: DTypeLike,
         colormap: DirectLabelColormap | CyclicLabelColormap | None = None,
+        data: Any = None,
     ) -> None:
-        data = zeros(choice.annotation_shape, dtype, sparse=True)
+        self.is_file = data is not None
+        data = data if self.is_file else zeros(choice.annotation_shape, dtype, sparse=True)
         layer = Labels(data, name=name, opacity=OPACITY, metadata={OURS: "overlay"}, **placement(choice))
         if colormap is not None:
             layer.colormap = colormap
@@ -104,9 +107,13 @@ class Overlay:
 class ScoreOverlay(Overlay):
     """Probabilities over an image: one more axis before the others, one position for each class."""
 
-    def __init__(self, viewer: ViewerModel, choice: ImageChoice, name: str, n_classes: int) -> None:
+    def __init__(
+        self, viewer: ViewerModel, choice: ImageChoice, name: str, n_classes: int, data: Any = None
+    ) -> None:
+        self.is_file = data is not None
+        shape = n_classes, *choice.annotation_shape
         layer = Image(
-            zeros((n_classes, *choice.annotation_shape), np.float32, sparse=True),
+            data if self.is_file else zeros(shape, np.float32, sparse=True),
             rgb=False,
             name=name,
             contrast_limits=(0, 1),

@@ -11,17 +11,22 @@ class Progress:
 
     def __init__(self, words: str, cancel: Callable[[], object]) -> None:
         self._bar = _Bar(desc=words, total=0, unit="tile", miniters=1, cancel_callback=cancel)
+        self._words = words
         self._showing = self._closed = False
 
-    def show(self, n_done: int, n_total: int) -> None:
-        """Say how far it is."""
+    def show(self, n_done: int, n_total: int, words: str) -> None:
+        """Say how far it is with what."""
         # napari processes events while it draws the bar: the next update, or the end, may come meanwhile
         if self._showing or self._bar.disable:
             return
         self._showing = True
         try:
-            if self._bar.total != n_total:
-                self._bar.total = n_total
+            if (self._bar.total, self._words) != (n_total, words):  # another phase
+                self._words, self._bar.total = words, n_total
+                self._bar.n = self._bar.initial = (
+                    n_done - 1
+                )  # what is there already says nothing of the speed
+                self._bar.set_description(words)
             self._bar.update(n_done - self._bar.n)
         finally:
             self._showing = False

@@ -1,4 +1,4 @@
-"""Where results go: into a layer whose axes may be in any order, onto one plane of it, and into a file."""
+"""Where results go: into a layer whose axes may be in any order, or onto one plane of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,18 +8,6 @@ from numpy.typing import NDArray
 
 from napari_unet.core.io.layout import Sink
 from napari_unet.core.tiling import Region
-
-
-@dataclass(frozen=True)
-class Both:
-    """Writes twice: into the layer, and into the file."""
-
-    sinks: Sequence[Sink]
-
-    def write(self, region: Region, array: NDArray[Any]) -> None:
-        """Store the same in each."""
-        for sink in self.sinks:
-            sink.write(region, array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,3 +88,16 @@ def in_layer(region: Region, axes: str, result_axes: str) -> Region:
     """
     places = dict(zip(result_axes, region, strict=True))
     return tuple(places.get(axis, slice(0, 1)) for axis in axes)
+
+
+def as_layer(array: Any, result_axes: str, axes: str) -> Any:
+    """Return the array of a result, lazy or not, with the axes of a layer; those it lacks are of size 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_layer(np.zeros((3, 5, 8, 9)), "TZYX", "ZcTYX").shape
+    (5, 1, 3, 8, 9)
+    """
+    kept = [result_axes.index(axis) for axis in axes if axis in result_axes]
+    return array.transpose(kept)[tuple(slice(None) if axis in result_axes else None for axis in axes)]

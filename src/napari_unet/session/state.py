@@ -31,7 +31,8 @@ class ImageState:
 class SessionState:
     """Everything that the dock shows; equal states look alike.
 
-    Sentences are empty where there is nothing to say: ``can_train`` tells why not, ``kept`` what to restore.
+    Sentences are empty where there is nothing to say: ``can_train`` tells why not, ``kept`` what to restore,
+    ``begun`` how much is there of a stack that was cancelled.
     """
 
     choice: ImageChoice | None = None
@@ -50,4 +51,6 @@ class SessionState:
     settings: Settings = field(default_factory=Settings)
     weight_map: bool = False
     segmenting: bool = False
+    cancelling: bool = False
+    begun: str = ""
     kept: str = ""

@@ -33,6 +33,8 @@ def summarise(session: "Session") -> SessionState:
         settings=session.settings,
         weight_map=session.weights.is_on,
         segmenting=session.segmenting.busy,
+        cancelling=session.segmenting.is_ending,
+        begun=session.segmenting.left(desk.choice),
         kept=session.keeping.offer.offer if session.keeping.offer else "",
     )
 

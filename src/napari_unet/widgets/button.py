@@ -29,6 +29,10 @@ class Button(QPushButton):
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the canvas
         self.clicked.connect(lambda _: pressed())
 
+    def describe(self, tooltip: str) -> None:
+        """Say something else of what it does."""
+        self._tooltip = tooltip
+
     def allow(self, why_not: str) -> None:
         """Enable the button, or say why it cannot be pressed."""
         self.setEnabled(not why_not)

@@ -24,9 +24,15 @@ STACK = (
     "Segment every slice. It goes on in the background, the result layer fills as it goes, "
     "and napari's activity dock (bottom right) tells how long it takes."
 )
-FILE = "Segment every slice and write the result to a file as well; it may be larger than the memory."
+FILE = (
+    "Segment every slice and write the result to a file as well; it may be larger than the memory. "
+    "If it is cancelled, or napari ends, choose the same file again: it goes on where it stopped."
+)
 KIND = "What the file holds: a value for each class, numbered objects, or how sure the network is of a class."
-CANCEL = "Stop segmenting; what is done so far stays in the layer."
+GO_ON = "{}: with the same model and image it goes on there, else it begins anew."
+CANCEL = "Stop segmenting; what is done so far stays, and the next time it goes on there."
+
+ENDING = "it ends after the tile at work"
 
 
 class SegmentPart(QWidget):
@@ -63,9 +69,10 @@ class SegmentPart(QWidget):
         self._name = f"{state.choice.name} segmentation" if state.choice else "segmentation"
         why_not = _cannot_segment(state)
         self._slice.allow(why_not or ("" if state.plane is not None else "go to a slice, in 2D view"))
+        self._stack.describe(f"{STACK}\n\n{GO_ON.format(state.begun)}" if state.begun else STACK)
         self._stack.allow(why_not)
         self._file.allow(why_not)
-        self._cancel.allow("" if state.segmenting else "nothing is being segmented")
+        self._cancel.allow(_cannot_cancel(state))
 
     def _on_file(self) -> None:
         path = path_to_save(self, "Segment into a file", f"{self._name}.ome.tif", RESULT_FILES)
@@ -78,4 +85,12 @@ def _cannot_segment(state: SessionState) -> str:
         return "open an image first"
     if not state.has_model:
         return "train or load a model first"
+    if state.cancelling:
+        return ENDING
     return "it is segmenting already" if state.segmenting else ""
+
+
+def _cannot_cancel(state: SessionState) -> str:
+    if state.cancelling:
+        return ENDING
+    return "" if state.segmenting else "nothing is being segmented"

@@ -1,0 +1,104 @@
+"""What an OME-Zarr has beside the finest level of an image: coarser ones, its place, labels, provenance."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from napari_unet.core.io import Image
+from napari_unet.core.io.names import has_zarr_metadata
+from napari_unet.core.io.ngff import PROVENANCE
+
+if TYPE_CHECKING:
+    import zarr
+
+    from napari_unet.core.io.zarr import ZarrPixels
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The finest array and the coarser ones, or nothing where the image is no OME-Zarr.
+
+    `shifts` are pixels along each axis by which the image lies off the origin; `labels` are those inside it.
+    """
+
+    arrays: "tuple[ZarrPixels, ...]" = ()
+    shifts: Mapping[str, float] = field(default_factory=dict)
+    labels: tuple[Path, ...] = ()
+    is_labels: bool = False
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+def find_levels(image: Image) -> Levels:
+    """Look what else the store of an image holds; ValueError where its metadata lead out of it."""
+    array = getattr(image.data, "array", None)
+    if array is None:  # another format
+        return Levels()
+    from napari_unet.core.io.zarr import ZarrPixels
+
+    store: Path = image.data.path  # type: ignore[attr-defined]  # of ZarrPixels
+    group, multiscale = _group_of(store, PurePosixPath(array.path))
+    if group is None:
+        return Levels()
+    paths = [str(dataset["path"]) for dataset in multiscale["datasets"]]
+    arrays = [group[_inside(store / group.path, path)] for path in paths]
+    ome = _ome(group)
+    provenance: Any = group.attrs.get(PROVENANCE, {})
+    return Levels(
+        tuple(ZarrPixels(store, each) for each in arrays),  # type: ignore[arg-type]
+        dict(zip(image.axes, _shifts(multiscale, len(image.axes)), strict=True)),
+        tuple(_labels(store / group.path, group)),
+        "image-label" in ome and image.dtype.kind in "ui",
+        provenance,
+    )
+
+
+def _group_of(store: Path, array: PurePosixPath) -> "tuple[zarr.Group | None, Mapping[str, Any]]":
+    """Find the group whose finest level an array is."""
+    import zarr
+
+    for parent in array.parents if array.name else ():
+        group = zarr.open_group(str(store), path=str(parent).removeprefix("."), mode="r")
+        for multiscale in _ome(group).get("multiscales", ()):
+            if PurePosixPath(multiscale["datasets"][0]["path"]) == array.relative_to(parent):
+                return group, multiscale
+    return None, {}
+
+
+def _ome(group: "zarr.Group") -> Mapping[str, Any]:
+    attributes: dict[str, Any] = dict(group.attrs)
+    found: Mapping[str, Any] = attributes.get("ome", attributes)
+    return found
+
+
+def _labels(folder: Path, group: "zarr.Group") -> Iterator[Path]:
+    """Paths of the labels that an image lists; what has gone is left out."""
+    if not has_zarr_metadata(folder / "labels"):
+        return
+    listed = _ome(group["labels"]).get("labels", ())  # type: ignore[arg-type]
+    paths = (folder / "labels" / _inside(folder / "labels", str(name)) for name in listed)
+    yield from (path for path in paths if has_zarr_metadata(path))
+
+
+def _inside(folder: Path, name: str) -> str:
+    """Return what metadata name, which has to lie inside the store."""
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise ValueError(
+            f"{folder.name}: its metadata names {name!r}, outside the store; open a part by itself"
+        )
+    return name
+
+
+def _shifts(multiscale: Mapping[str, Any], n_axes: int) -> list[float]:
+    """Return where the first pixel lies, in pixels of the finest level."""
+    scales, starts = [1.0] * n_axes, [0.0] * n_axes
+    for holder in (
+        multiscale["datasets"][0],
+        multiscale,
+    ):  # what holds for one level comes before that for all
+        for step in holder.get("coordinateTransformations", ()):
+            factors = step.get("scale", [1.0] * n_axes)
+            offsets = step.get("translation", [0.0] * n_axes)
+            scales = [scale * factor for scale, factor in zip(scales, factors, strict=True)]
+            starts = [s * f + o for s, f, o in zip(starts, factors, offsets, strict=True)]
+    return [start / scale for start, scale in zip(starts, scales, strict=True)]

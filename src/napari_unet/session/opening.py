@@ -1,0 +1,155 @@
+"""Image files and results as layers: read lazily, in every resolution, where their metadata say."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import dask.array as da
+import numpy as np
+from napari.utils.notifications import show_info
+
+from napari_unet.core.io import Image, find_images, list_positions, open_image, open_stack
+from napari_unet.core.io.axes import UNKNOWN_UNIT, ngff_unit
+from napari_unet.core.io.image import LazyArray
+from napari_unet.core.io.names import TIFF_SUFFIXES, is_zarr
+from napari_unet.core.io.ngff import PROVENANCE
+from napari_unet.session.levels import Levels, find_levels
+
+Paths = str | Sequence[str]
+LayerData = tuple[Any, dict[str, Any], str]
+SIDE = 2048
+"""Largest side of what is read at once of a file that has no chunks."""
+SMALL = 2**26
+"""Bytes up to which labels are read when they are opened, so that they can be touched up."""
+
+
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]]:
+    """Return what reads images; napari asks it for every folder as well."""
+    return read_layers
+
+
+def read_layers(path: Paths) -> list[LayerData]:
+    """Open an image, or planes as a stack; of an OME-Zarr image with the labels that lie in it.
+
+    ValueError or OSError, with one sentence, where there is none or it is damaged.
+    """
+    if not isinstance(path, str):
+        return _image_layers(open_stack([Path(each) for each in path]), Levels())
+    place = Path(path)
+    if place.is_dir() and not is_zarr(place):
+        return _image_layers(open_stack(find_images(place)), Levels())
+    names = list_positions(place)
+    if len(names) > 1:
+        show_info(f"{place.name} holds {len(names)} images: the first one, {names[0]}, is opened")
+    return _all_layers(place)
+
+
+def _all_layers(path: Path) -> list[LayerData]:
+    image = open_image(path)
+    levels = find_levels(image)
+    layers = _image_layers(image, levels)
+    for labels in levels.labels:
+        layers += _all_layers(labels)
+    return layers
+
+
+def _image_layers(image: Image, levels: Levels) -> list[LayerData]:
+    """One layer, or one for each channel."""
+    arrays = lazy_levels(image, levels)
+    data = arrays if len(arrays) > 1 else arrays[0]
+    provenance = levels.provenance or _tiff_provenance(image)
+    kind = provenance.get("options", {}).get("kind", "")
+    metadata = {"provenance": provenance} if provenance else {}
+    if levels.is_labels or (kind in ("labels", "objects") and image.dtype.kind in "ui"):
+        return [
+            (_editable(data), {"name": image.name, "metadata": metadata, **_placed(image, levels)}, "labels")
+        ]
+    common: dict[str, Any] = {"metadata": metadata} | (_scores(image) if kind == "probabilities" else {})
+    if _is_coloured(image):
+        return [(data, {"name": image.name, "rgb": True, **common, **_placed(image, levels)}, "image")]
+    placed = {"rgb": False, **common, **_placed(image, levels)}
+    if "C" not in image.axes:
+        return [(data, {"name": image.name, **placed}, "image")]
+    return [(data, _by_channel(image, placed), "image")]
+
+
+def _by_channel(image: Image, common: dict[str, Any]) -> dict[str, Any]:
+    """Let napari make a layer for each channel; without names they are numbered."""
+    names = [f"{image.name} {name or number}" for number, name in enumerate(image.channels)]
+    if len(names) == 1:
+        names = [image.name]
+    rgb = common.pop("rgb")
+    each = {key: [value] * len(names) for key, value in common.items()}
+    return {"channel_axis": image.axes.index("C"), "rgb": rgb, "name": names, **each}
+
+
+def _placed(image: Image, levels: Levels) -> dict[str, Any]:
+    """Where the layer lies, without the channels: napari shows these as colours or as layers."""
+    sizes = dict(zip(image.spatial_axes, image.spacing, strict=True))
+    axes = image.axes.replace("C", "")
+    unit = image.unit if ngff_unit(image.unit) else UNKNOWN_UNIT
+    scale = [sizes.get(axis, 1.0) for axis in axes]
+    return {
+        "scale": scale,
+        "translate": [levels.shifts.get(axis, 0.0) * size for axis, size in zip(axes, scale, strict=True)],
+        "units": [unit if axis in "ZYX" else UNKNOWN_UNIT for axis in axes],
+        "axis_labels": list(axes.lower()),
+    }
+
+
+def lazy_levels(image: Image, levels: Levels) -> list[da.Array]:
+    """Return the pixels, from the finest resolution on."""
+    return [_lazy(each, image.axes) for each in levels.arrays or (image.data,)]
+
+
+def _lazy(data: LazyArray, axes: str) -> da.Array:
+    dtype = np.dtype(data.dtype)
+    empty = np.empty((0,) * len(axes), dtype)
+    array = da.from_array(data, chunks=_chunks(data, axes), name=False, meta=empty)  # type: ignore[no-untyped-call]
+    # napari shows nothing that is stored the other way round
+    native: da.Array = array.astype(dtype.newbyteorder("="))
+    return native
+
+
+def _chunks(data: LazyArray, axes: str) -> tuple[int, ...]:
+    """Return what is read at once: the chunks of the file, else a plane or a piece of one."""
+    array = getattr(data, "array", None)  # of ZarrPixels
+    if array is not None:
+        return tuple(array.chunks)
+    samples = axes.endswith("C")
+    sizes = zip(axes, data.shape, strict=True)
+    return tuple(min(n, SIDE) if a in "YX" else n if samples and a == "C" else 1 for a, n in sizes)
+
+
+def _editable(data: Any) -> Any:
+    """Read small labels: what is lazy cannot be painted on."""
+    if isinstance(data, list) or data.nbytes > SMALL:
+        return data
+    return data.compute()
+
+
+def _scores(image: Image) -> dict[str, Any]:
+    """Probabilities shine upon the image beneath them."""
+    return {"contrast_limits": (0.0, 255.0 if image.dtype == np.uint8 else 1.0), "blending": "additive"}
+
+
+def _is_coloured(image: Image) -> bool:
+    return image.axes.endswith("C") and image.n_channels in (3, 4) and image.dtype == np.uint8
+
+
+def _tiff_provenance(image: Image) -> dict[str, Any]:
+    """Return what a TIFF of ours says about its making."""
+    source = image.source
+    if source is None or source.stack or Path(source.paths[0]).suffix.lower() not in TIFF_SUFFIXES:
+        return {}
+    import tifffile
+
+    with tifffile.TiffFile(source.paths[0]) as tif:
+        xml = tif.ome_metadata
+    if not xml or PROVENANCE not in xml:
+        return {}
+    found = ElementTree.fromstring(xml).iterfind(f".//{{*}}MapAnnotation[@Namespace='{PROVENANCE}']//{{*}}M")
+    values = {str(entry.get("K")): entry.text or "" for entry in found}
+    return {key: json.loads(value) if value.startswith("{") else value for key, value in values.items()}

@@ -1,0 +1,184 @@
+"""What a segmentation does in the background: into a layer, or into a file and the layer with it."""
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from napari_unet import __version__
+from napari_unet.core.io import Image
+from napari_unet.core.io.layout import Sink
+from napari_unet.core.io.ngff import PROVENANCE
+from napari_unet.core.io.result import check_output
+from napari_unet.core.results import ResultLayout
+from napari_unet.core.tiling import Region
+from napari_unet.session.images import ImageChoice
+from napari_unet.session.results import Order, Result, amount
+from napari_unet.session.threads import leave_a_core
+
+if TYPE_CHECKING:
+    from napari_unet.core.modelfile import Model
+    from napari_unet.core.plan import StackPlan
+    from napari_unet.core.stacks import SegmentConfig, StackUpdate
+    from napari_unet.core.unfinished import Request
+
+CPU_TILE = 512
+"""Largest side of a tile of a plane where the processor computes: after one of about a second it can end."""
+
+
+@dataclass(eq=False)
+class Job:
+    """A segmentation that goes on; `region` tells where in its layer, if any, a region of the result lies.
+
+    `plan` and `n_done` are what a segmentation into a layer can be gone on with.
+    """
+
+    order: Order
+    whole: Image
+    part: Image
+    sink: Sink | None
+    result: Result | None = None
+    region: Callable[[Region], Region] = tuple
+    path: Path | None = None
+    plan: "StackPlan | None" = None
+    n_done: int = 0
+    cancelled: Event = field(default_factory=Event)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the image is segmented."""
+        return self.part is self.whole
+
+
+def work(job: Job, threads: int | None) -> Generator["StackUpdate | str", None, bool]:
+    """Segment a block at a time, and say what is worth saying; tell whether it got to the end."""
+    leave_a_core(threads)
+    if job.result is not None:
+        job.result.overlay.layer.metadata["provenance"] = _provenance(job.order)
+    with closing(_into_layer(job) if job.path is None else _into_file(job, job.path)) as updates:
+        while not job.cancelled.is_set():
+            try:
+                update = next(updates)
+            except StopIteration:
+                return True
+            yield update
+    return False
+
+
+def _into_layer(job: Job) -> Generator["StackUpdate | str", None, None]:
+    from napari_unet.core.stacks import segment_into  # torch
+
+    order, config = job.order, config_of(job.order)
+    assert job.sink is not None
+    if job.plan is None:
+        job.plan = _plan(job, config)
+        yield ""  # where it can be cancelled
+    elif job.is_whole:
+        yield f"goes on with {job.whole.name}: {amount(job.plan, job.n_done)} are there"
+    updates = segment_into(
+        order.model, job.part, job.sink, config, order.intensity, plan=job.plan, first=job.n_done
+    )
+    for update in updates:
+        if update.region is not None:  # of objects a plane or a volume has to be whole
+            job.n_done = update.task + 1
+        yield update
+
+
+def _into_file(job: Job, path: Path) -> Generator["StackUpdate | str", None, None]:
+    from napari_unet.core.stacks import segment_stack  # torch
+    from napari_unet.core.unfinished import Request
+
+    order, config = job.order, config_of(job.order)
+    request = Request(order.model, job.whole, path, config)
+    why_not = cannot_go_on(request)
+    if why_not:
+        yield f"{path.name} is begun anew: {why_not}"
+    elif why_not is not None:
+        yield f"goes on with {path.name}: what was done before is kept"
+    yield from segment_stack(
+        order.model,
+        job.whole,
+        path,
+        config,
+        overwrite=True,  # whoever chose the name has agreed
+        resume=why_not == "",
+        intensity=order.intensity,
+        also=job.sink,
+    )
+
+
+def cannot_go_on(request: "Request") -> str | None:
+    """Say why an unfinished file cannot be gone on with, "" where it can; None where there is none."""
+    from napari_unet.core.journal import Journal
+    from napari_unet.core.unfinished import FORMAT, JOURNAL
+
+    path = request.folder / JOURNAL
+    if not path.exists():
+        return None
+    try:
+        begun = Journal(path).header
+    except ValueError:
+        return "what was left unfinished is damaged"
+    parts = {"napari-unet": "napari-unet", "model": "the model", "image": "the image", "options": "an option"}
+    changed = [words for key, words in parts.items() if begun.get(key) != request.identity[key]]
+    if not changed and begun.get("format") == FORMAT:
+        return ""
+    return f"{' and '.join(changed or ['the format'])} changed since it was left unfinished"
+
+
+def config_of(order: Order) -> "SegmentConfig":
+    """Return how to segment; tiles are small only where they take long."""
+    from napari_unet.core.devices import choose_device
+    from napari_unet.core.stacks import SegmentConfig  # torch
+
+    is_slow = choose_device(order.device).type == "cpu" and order.model.axes == "YX"
+    return SegmentConfig(kind=order.kind, device=order.device, tile=CPU_TILE if is_slow else None)
+
+
+def layout_of(order: Order, image: Image) -> ResultLayout:
+    """Return what the result will be; ValueError where it cannot be."""
+    from napari_unet.core.stacks import result_layout  # torch
+
+    return result_layout(order.model, image, config_of(order))
+
+
+def check_fit(model: "Model", image: Image) -> None:
+    """Raise a ValueError, with what the user can do, where a model is not for images like this one."""
+    n_channels = model.network.config.in_channels
+    if image.n_channels != n_channels:
+        raise ValueError(
+            f"{image.name} has {image.n_channels} channels and the model was trained with {n_channels}: "
+            "choose as many of them"
+        )
+    if model.axes == "ZYX" and "Z" not in image.axes:
+        raise ValueError(f"{image.name} has no Z axis and the model is 3D: choose a volume, or train in 2D")
+
+
+def check_file(path: Path, choice: ImageChoice) -> None:
+    """Refuse early what cannot be written; the image itself is never replaced."""
+    sources = [Path(layer.source.path).resolve() for layer in choice.layers if layer.source.path]
+    if path.resolve() in sources:
+        raise FileExistsError(f"{path.name} is the image itself: choose another name")
+    check_output(path, overwrite=True)
+
+
+def _plan(job: Job, config: "SegmentConfig") -> "StackPlan":
+    """Decide for all of it; a layer has no files that would be too many, so a block is one tile."""
+    from napari_unet.core.devices import choose_device
+    from napari_unet.core.inference import Predictor
+    from napari_unet.core.plan import plan_stack  # torch
+
+    order, layout = job.order, layout_of(job.order, job.part)
+    predictor = Predictor(order.model.network, choose_device(config.device), config.precision)
+    plan = plan_stack(predictor, order.model, job.part, config, layout, order.intensity)
+    return replace(plan, depth=1)
+
+
+def _provenance(order: Order) -> dict[str, Any]:
+    """Return what files of ours say as well."""
+    from napari_unet.core.modelfile import model_hash  # torch
+
+    options = {"kind": order.kind, "device": order.device}
+    return {PROVENANCE: __version__, "model": model_hash(order.model), "options": options}
