@@ -138,9 +138,13 @@ def against_fp32(subject: Subject, repeats: int) -> None:
     """The network as PyTorch comes, in MONAI's windows."""
     network = subject.model.network.eval()
     theirs = as_it_comes(subject.theirs(network, torch.float32, (512, 512)))
-    ours, eager = median_seconds(subject.ours(subject.predictor()), theirs, repeats=repeats, warm_ups=1)
-    reached = f"{eager / ours:.2f}× ({ours:.2f} s, {eager:.2f} s)"
-    row("MONAI, fp32 eager, roi 512, overlap 0.25, constant", "4×", "6×", reached)
+    predictor = subject.predictor()
+    grids = subject.grid(predictor), stack_grid(subject, predictor)
+    alone, in_stack = (partial(predict, predictor, subject.pixels, grid) for grid in grids)
+    _, *ours, eager = median_seconds(alone, alone, in_stack, theirs, repeats=repeats, warm_ups=1)
+    for name, seconds in zip(("alone", "of a stack"), ours, strict=True):
+        reached = f"{eager / seconds:.2f}× ({seconds:.2f} s, {eager:.2f} s)"
+        row(f"{name}: MONAI, fp32 eager, roi 512, overlap 0.25, constant", "4×", "6×", reached)
 
 
 def against_bf16(subject: Subject, repeats: int) -> None:

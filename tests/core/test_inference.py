@@ -9,6 +9,7 @@ from torch import nn
 
 from napari_unet.core.inference import Predictor, predict, read_mirrored
 from napari_unet.core.networks import build_network
+from napari_unet.core.networks.prepared import prepare_for_inference
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.tiling import mirror_indices
 
@@ -298,3 +299,14 @@ def test_cuda_predicts_many_tiles_at_once(shape):
         for label, slow in zip(labels, cpu.predict_tiles(blocks, crops, classes=False), strict=True)
     ]
     assert np.concatenate([each.ravel() for each in same]).mean() > 0.99
+
+
+@pytest.mark.parametrize("upsample", ["transpose", "linear"])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_prepared_network_predicts_what_the_network_does(padding, upsample):
+    network = random_network(UNetConfig(width=4, depth=2, padding=padding, upsample=upsample))
+    image = torch.from_numpy(noise(2, 1, *network.input_shape((24, 40))))
+    prepared = prepare_for_inference(network)
+    np.testing.assert_allclose(prepared(image), network(image).detach(), atol=1e-5)
+    assert not any(weight.requires_grad for weight in prepared.parameters())
+    assert network.decoder[0][0].in_channels == 8, "the network itself is as before"

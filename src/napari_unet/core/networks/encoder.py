@@ -6,8 +6,8 @@ from math import prod
 
 from torch import Tensor, nn
 
-from napari_unet.core.networks.regions import Region, pad_to
-from napari_unet.core.networks.unet import CONV, ConvBlock, Shape, UNetConfig, initialise
+from napari_unet.core.networks.regions import Region, Shape, pad_to
+from napari_unet.core.networks.unet import CONV, ConvBlock, UNetConfig, initialise
 
 
 class EncoderNetwork(nn.Module):

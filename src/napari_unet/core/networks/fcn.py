@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from napari_unet.core.networks.encoder import EncoderNetwork
-from napari_unet.core.networks.unet import CONV_TRANSPOSE, MAX_POOL, Shape, UNetConfig
+from napari_unet.core.networks.regions import Shape
+from napari_unet.core.networks.unet import CONV_TRANSPOSE, MAX_POOL, UNetConfig
 
 
 class FCN(EncoderNetwork):

@@ -45,10 +45,11 @@ class SplitConv(nn.Module):
         self.halves = nn.ModuleList()
         for channels in slice(0, half), slice(half, None):
             part = deepcopy(conv)
+            if channels.start:
+                part.bias = None
             part.in_channels = half
             part.weight = nn.Parameter(conv.weight.detach()[:, channels].clone(), requires_grad=False)
             self.halves.append(part)
-        self.halves[1].bias = None
 
     def forward(self, parts: tuple[Tensor, Tensor]) -> Tensor:
         """Return what the convolution makes of both parts (B, C / 2, …)."""
