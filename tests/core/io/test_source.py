@@ -105,3 +105,16 @@ def test_an_array_in_memory_has_no_source():
     image = make_image(PIXELS, "CZYX", {}, "pixel", (), "array")
     assert image.source is None
     assert override(image, channels=[1], spacing=(2, 1, 1)).source is None
+
+
+def test_labels_that_are_added_to_a_store_leave_its_fingerprint(tmp_path: Path):
+    for name in ("zarr.json", "0/zarr.json", "0/c/0"):
+        (tmp_path / "cells.ome.zarr" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cells.ome.zarr" / name).write_text("1")
+    source = Source((str(tmp_path / "cells.ome.zarr"),))
+    before = source.fingerprint()
+    (tmp_path / "cells.ome.zarr" / "labels" / "found").mkdir(parents=True)
+    (tmp_path / "cells.ome.zarr" / "labels" / "found" / "zarr.json").write_text("{}")
+    assert source.fingerprint() == before
+    (tmp_path / "cells.ome.zarr" / "0" / "c" / "0").write_text("22")
+    assert source.fingerprint() != before

@@ -12,6 +12,8 @@ from napari_unet.core.io.names import TIFF_SUFFIXES, split_member
 if TYPE_CHECKING:
     from napari_unet.core.io.image import Image
 
+LABELS = "labels"
+
 
 @dataclass(frozen=True)
 class Source:
@@ -89,12 +91,12 @@ class Source:
 
 
 def _files(path: Path) -> Iterator[tuple[str, Path]]:
-    """Every file at `path`, with its name relative to it, sorted folder by folder."""
+    """Every file at `path`, with its name relative to it, sorted by folder; no labels in a store."""
     if not path.is_dir():
         yield from ((file.name, file) for file in _companions(path))
         return
     for folder, folders, names in os.walk(path):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if name != LABELS)  # results come and go
         for name in sorted(names):
             file = Path(folder, name)
             yield file.relative_to(path).as_posix(), file
