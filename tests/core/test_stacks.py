@@ -1,19 +1,28 @@
 """Segmenting images and stacks: axes, planes, kinds, what is refused, and what is never left behind."""
 
+import errno
+import os
+import subprocess
 from dataclasses import replace
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.core.inference import Predictor, predict
-from napari_unet.core.io import Image, open_image
+from napari_unet.core.io import Image, open_image, open_stack
+from napari_unet.core.io.tiff_writer import TiffSink
+from napari_unet.core.io.zarr_writer import ZarrSink
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.normalise import measure_intensity, normalise
+from napari_unet.core.normalise import Intensity, measure_intensity, normalise
 from napari_unet.core.objects import connected_objects
+from napari_unet.core.plan import plan_stack
 from napari_unet.core.stacks import SegmentConfig, result_layout, segment, segment_into, segment_stack
 from napari_unet.core.targets import ClassLabel
 
@@ -223,14 +232,42 @@ def test_an_existing_output_is_refused_and_replaced_only_when_whole(tmp_path):
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, ValueError])
-def test_what_stops_a_segmentation_leaves_nothing_behind(end, tmp_path):
+def test_what_stops_a_segmentation_leaves_nothing_under_the_final_name(end, tmp_path):
     updates = segment_stack(
         threshold_model(), image_of(blobs(64, 64), "YX"), tmp_path / "out.tif", SegmentConfig(tile=16)
     )
     next(updates)
     with pytest.raises(end):
         updates.throw(end("stop"))
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["out.tif.unfinished"]
+
+
+class Failing:
+    """An array that cannot be read beyond a row, but as a whole, as its fingerprint is taken."""
+
+    def __init__(self, array, row, error):
+        self.array, self.row, self.error = array, row, error
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, region):
+        if self.row < region[-2].stop and region[-2] != slice(0, len(self.array)):
+            raise self.error
+        return self.array[region]
+
+
+KNOWN = Intensity((100.0,), (4000.0,), (100.0,))
+
+
+@pytest.mark.parametrize(("row", "left"), [(0, []), (40, ["out.tif.unfinished"])])
+def test_a_segmentation_that_fails_leaves_its_work_only_if_a_tile_was_done(row, left, tmp_path):
+    data = Failing(blobs(64, 16), row, OSError("the camera burns"))
+    config = SegmentConfig(tile=16, halo=0)
+    updates = segment_stack(
+        threshold_model(), image_of(data, "YX"), tmp_path / "out.tif", config, intensity=KNOWN
+    )
+    with pytest.raises(OSError, match="the camera burns"):
+        finish(updates)
+    assert [path.name for path in tmp_path.iterdir()] == left
 
 
 def test_only_what_a_tile_needs_is_read_at_once(tmp_path):
@@ -296,3 +333,187 @@ def test_intensities_that_are_known_are_not_measured_again():
     for _ in segment_into(model, image, sink, intensity=known):
         pass
     assert (sink.array == 0).all() and segment(model, image).any()  # nothing is bright on that scale
+
+
+@pytest.mark.parametrize("kind", ["labels", "probabilities", "objects"])
+def test_a_run_goes_on_where_an_earlier_one_was_stopped(kind):
+    model, image = threshold_model(), image_of(blobs(4, 40, 24), "ZYX")
+    config = SegmentConfig(kind, tile=16, halo=0)
+    layout = result_layout(model, image, config)
+    whole, pieces = Recorder(layout), Recorder(layout)
+    for _ in segment_into(model, image, whole, config):
+        pass
+    predictor = Predictor(model.network, torch.device("cpu"))
+    plan = plan_stack(predictor, model, image, config, layout)
+    first = segment_into(model, image, pieces, config, plan=plan)
+    last = [update for update in islice(first, len(plan) // 2 + 1) if update.region][-1]
+    first.close()
+    done = Recorder(layout)  # what had not been told yet may have been written already
+    done.array[...] = pieces.array
+    for _ in segment_into(model, image, done, config, plan=plan, first=last.task + 1):
+        pass
+    assert len(done.regions) < len(whole.regions)
+    if kind == "objects":  # of planes that are worked through later: numbers that no other has
+        np.testing.assert_array_equal(done.array > 0, whole.array > 0)
+    else:
+        np.testing.assert_array_equal(done.array, whole.array)
+
+
+@pytest.fixture
+def zarr_stack(tmp_path):
+    """A plain Zarr of a chunk for each plane; returns it and the path of the chunk of the last plane."""
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(
+        str(tmp_path / "in.zarr"),
+        shape=(4, 20, 30),
+        chunks=(1, 20, 30),
+        dtype="uint16",
+        dimension_names="zyx",
+    )
+    array[:] = blobs(4, 20, 30)
+    return tmp_path / "in.zarr", tmp_path / "in.zarr" / "c" / "3" / "0" / "0"
+
+
+def test_a_chunk_that_cannot_be_decoded_stops_the_run_which_goes_on_when_it_is_mended(zarr_stack, tmp_path):
+    path, chunk = zarr_stack
+    output, facts, good = tmp_path / "out.ome.zarr", chunk.stat(), chunk.read_bytes()
+
+    def damage(content):
+        chunk.write_bytes(content)
+        os.utime(chunk, ns=(facts.st_atime_ns, facts.st_mtime_ns))  # as a backup gives it back
+
+    damage(bytes(reversed(good)))
+    run = partial(segment_stack, threshold_model(), open_image(path), output, intensity=KNOWN)
+    with pytest.raises(ValueError, match=r"in\.zarr cannot be read .* copy the file again or save it anew"):
+        finish(run(SegmentConfig(halo=0)))
+    assert not output.exists()
+    damage(good)
+    updates = list(run(SegmentConfig(halo=0), resume=True))
+    assert 0 < len(updates) < 4
+    np.testing.assert_array_equal(open_image(output).read()[0] > 0, blobs(4, 20, 30) > 1000)
+
+
+def test_a_file_cut_short_in_the_middle_of_a_stack_is_named(tmp_path):
+    paths = [tmp_path / f"plane {z}.tif" for z in range(4)]
+    for path in paths:
+        tifffile.imwrite(path, blobs(64, 64), rowsperstrip=8)
+    whole = paths[2].read_bytes()
+    image = open_stack(paths)
+    paths[2].write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"plane 2\.tif"):
+        finish(
+            segment_stack(
+                threshold_model(), image, tmp_path / "out.tif", SegmentConfig(halo=0), intensity=KNOWN
+            )
+        )
+    assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+def test_a_disk_that_fills_up_is_said_in_a_sentence_and_the_run_goes_on_when_there_is_space(
+    suffix, tmp_path, monkeypatch
+):
+    output, image = tmp_path / f"out{suffix}", image_of(blobs(4, 20, 30), "ZYX")
+    sink = TiffSink if suffix == ".tif" else ZarrSink
+    write, calls = sink.write, []
+
+    def full(self, region, array):
+        calls.append(region)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, region, array)
+
+    monkeypatch.setattr(sink, "write", full)
+    with pytest.raises(OSError, match=r"no space for .*out.* free some or write to another disk"):
+        finish(segment_stack(threshold_model(), image, output))
+    assert [path.name for path in tmp_path.iterdir()] == [f"{output.name}.unfinished"]
+    assert len(list(segment_stack(threshold_model(), image, output, resume=True))) == 2
+    np.testing.assert_array_equal(open_image(output).read()[0] > 0, blobs(4, 20, 30) > 1000)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder that is a disk of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not hasattr(os, "geteuid") or os.geteuid():
+        pytest.skip("only root may mount a small tmpfs")
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True
+    ).returncode:
+        pytest.skip("tmpfs cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+def test_a_disk_that_is_too_small_is_said_in_a_sentence(suffix, small_disk):
+    noise = np.random.default_rng(0).integers(0, 4000, (8, 512, 512)).astype(np.uint16)
+    config = SegmentConfig("probabilities", tile=256, halo=0)
+    with pytest.raises(
+        OSError, match=r"no space for .*out.* \(16\.8 MB\); free some or write to another disk"
+    ):
+        finish(segment_stack(threshold_model(), image_of(noise, "ZYX"), small_disk / f"out{suffix}", config))
+    assert not (small_disk / f"out{suffix}").exists()
+
+
+def test_a_disk_that_may_only_be_read_is_refused_before_anything_is_computed(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    updates = segment_stack(threshold_model(), image_of(blobs(20, 30), "YX"), small_disk / "out.tif")
+    with pytest.raises(OSError, match="read-only"):
+        next(updates)
+
+
+def test_planes_without_a_number_and_blank_planes_simply_work(tmp_path):
+    array = blobs(4, 20, 30).astype(np.float32)
+    array[1], array[2] = np.nan, 0
+    result = finish(segment_stack(threshold_model(), image_of(array, "ZYX"), tmp_path / "out.ome.zarr"))
+    assert result.n_nonfinite == 600
+    labels = open_image(tmp_path / "out.ome.zarr").read()[0]
+    assert labels.any(axis=(1, 2)).tolist() == [True, False, False, True]
+
+
+def test_a_stack_without_pixels_is_refused(tmp_path):
+    np.save(tmp_path / "empty.npy", np.zeros((0, 20, 30), np.uint16))
+    with pytest.raises(ValueError, match="empty"):
+        finish(segment_stack(threshold_model(), open_image(tmp_path / "empty.npy"), tmp_path / "out.tif"))
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".ome.zarr"])
+def test_spaces_and_letters_of_any_alphabet_are_welcome_in_names(suffix, tmp_path):
+    folder = tmp_path / "Ζellen und Kerne ä 細胞"
+    folder.mkdir()
+    tifffile.imwrite(folder / "Bild é 1.tif", blobs(20, 30))
+    output = folder / f"mein Ergebnis ü{suffix}"
+    finish(segment_stack(threshold_model(), open_image(folder / "Bild é 1.tif"), output))
+    np.testing.assert_array_equal(open_image(output).read()[0] > 0, blobs(20, 30) > 1000)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_memory_that_runs_out_makes_pieces_smaller_and_the_result_the_same(error, tmp_path, monkeypatch):
+    image = image_of(blobs(2, 64, 64), "ZYX")
+    config = SegmentConfig("probabilities", halo="exact", precision="fp32")
+    finish(segment_stack(threshold_model(), image, tmp_path / "plenty.tif", config))
+    predict_batch, refused = Predictor._predict_batch, []
+
+    def scarce(self, blocks, crops, classes):
+        if sum(block[0].size for block in blocks) > 60**2:
+            refused.append(len(blocks))
+            raise error
+        return predict_batch(self, blocks, crops, classes)
+
+    monkeypatch.setattr(Predictor, "_predict_batch", scarce)
+    finish(segment_stack(threshold_model(), image, tmp_path / "scarce.tif", config))
+    assert refused
+    plenty, scarce_one = (open_image(tmp_path / f"{name}.tif").read() for name in ("plenty", "scarce"))
+    np.testing.assert_allclose(scarce_one, plenty, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_planes", "dtype"), [(3, "uint8"), (130, "uint16")])
+def test_a_file_of_objects_has_the_smallest_type_that_numbers_them(n_planes, dtype, tmp_path):
+    image = image_of(blobs(n_planes, 14, 10), "ZYX")
+    finish(
+        segment_stack(threshold_model(), image, tmp_path / "out.ome.zarr", SegmentConfig("objects", halo=0))
+    )
+    written = open_image(tmp_path / "out.ome.zarr")
+    assert written.dtype == dtype and written.read().max() == 2 * n_planes
