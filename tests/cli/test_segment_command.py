@@ -1,6 +1,8 @@
 """`napari-unet segment`: one image, a stack, many images, and what is refused."""
 
 import io
+import subprocess
+import sys
 from functools import partial
 
 import numpy as np
@@ -253,9 +255,19 @@ def test_every_phase_has_a_bar_on_a_terminal(monkeypatch):
     assert "[a]: tiles" in screen.getvalue() and "[a]: level 1" in screen.getvalue()
 
 
-def test_worker_processes_give_the_same_result(segment, folder, tmp_path):
+def test_worker_processes_give_the_same_result(model, segment, folder, tmp_path):
+    """In a process of its own: Dask leaves sockets open at its end."""
     pytest.importorskip("distributed")
     one, many = tmp_path / "one.ome.zarr", tmp_path / "many.ome.zarr"
-    for out, options in ((one, []), (many, ["--workers", "1"])):
-        assert segment(folder / "0.tif", "--out", out, "--tile", 32, *options) == 0
+    assert segment(folder / "0.tif", "--out", one, "--tile", 32) == 0
+    command = [sys.executable, "-c", "from napari_unet.cli import main; main()", "segment"]
+    options = ["--out", str(many), "--tile", "32", "--workers", "1"]
+    done = subprocess.run([*command, str(model), str(folder / "0.tif"), *options], capture_output=True)
+    assert not done.returncode, done.stderr
     np.testing.assert_array_equal(open_image(many).read(), open_image(one).read())
+
+
+def test_a_scheduler_needs_an_address(segment, folder, tmp_path, capsys):
+    pytest.importorskip("distributed")
+    assert segment(folder / "0.tif", "--out", tmp_path / "out.tif", "--scheduler", "nowhere") == 2
+    assert "nowhere is no address of a scheduler" in capsys.readouterr().err
