@@ -166,7 +166,7 @@ def test_other_errors_of_the_network_are_not_swallowed():
 
 
 def test_tiles_are_as_large_as_the_memory_allows(monkeypatch):
-    monkeypatch.setattr("napari_unet.core.inference.free_memory", lambda device: 2 * 300**2 * 6.8 * 16 * 4)
+    monkeypatch.setattr("napari_unet.core.inference.free_memory", lambda device: 2 * 300**2 * 9 * 16 * 4)
     predictor = Predictor(UNet(UNetConfig(width=16, depth=2)), precision="fp32")
     grid = predictor.grid((5000, 5000))
     assert 80_000 < np.prod(grid.read_shape) <= 300**2 and min(grid.read_shape) > 250

@@ -16,11 +16,11 @@ from napari_unet.core.networks.regions import relative
 from napari_unet.core.tiling import Region, Shape, TileGrid, balanced_tile_shape, mirror_indices, round_up
 
 # Level 0 has to hold the skip, the upsampled map, what two convolutions make of them, and their workspace;
-# the levels below add about one map (measured with width 16 and 32: 5.6 to 6.4, and 2.8 to 4.5 in 3D, where
-# halos leave less to decode; in fp32 up to 8.3).
-MAPS_OF_LEVEL_0 = {2: 6.5, 3: 4.5}
+# the levels below add about one map, and gaps in memory that is reused up to three (measured with width 16
+# and 32: 5.6 to 8.2, in fp32 up to 9.5; in 3D, where less of the halo is decoded, 2.8 to 4.6).
+MAPS_OF_LEVEL_0 = {2: 9, 3: 6}
 # Larger tiles gain little: the halo of a 2D tile costs a few per cent there; in 3D a GPU is worth more room.
-MOST_MEMORY = {"cpu": 3 * 2**29, "cuda": 8 * 2**30, "mps": 2 * 2**30}
+MOST_MEMORY = {"cpu": 2 * 2**30, "cuda": 8 * 2**30, "mps": 2 * 2**30}
 # Larger maps come with fresh pages each time, which costs a CPU more than the halo of smaller 2D tiles.
 REUSED_MAP = 32 * 2**20
 
