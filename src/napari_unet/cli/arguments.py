@@ -17,11 +17,7 @@ def floats(option: str, text: str) -> tuple[float, ...] | None:
 
 
 def numbers_or_names(text: str) -> tuple[int | str, ...] | None:
-    """Read "0,2" or "DAPI,actin"; nothing gives None.
-
-    >>> numbers_or_names("DAPI, 2")
-    ('DAPI', 2)
-    """
+    """Read "0,2" or "DAPI,actin"; nothing gives None."""
     parts = [part.strip() for part in text.split(",")] if text else []
     return tuple(int(part) if part.removeprefix("-").isdecimal() else part for part in parts) or None
 

@@ -105,15 +105,11 @@ def _positions(path: Path, position: str | None) -> list[Input]:
         names = ("",)
     if len(names) == 1:
         return [Input((path,))]
-    return [Input((path,), position=number, label=label) for number, label in enumerate(_file_names(names))]
+    return [Input((path,), position=number, label=label) for number, label in enumerate(file_names(names))]
 
 
-def _file_names(names: Sequence[str]) -> list[str]:
-    """Return names that files may have: numbers, where the others would not differ.
-
-    >>> _file_names(["A/1/0", "A/1/1"]), _file_names(["DAPI", "DAPI"])
-    (['A-1-0', 'A-1-1'], ['0', '1'])
-    """
+def file_names(names: Sequence[str]) -> list[str]:
+    """Return names that files may have: A-1-0 of A/1/0; numbers, where such names would not differ."""
     cleaned = [re.sub(r"[^\w.+-]+", "-", name).strip("-.") for name in names]
     differ = all(cleaned) and len({name.casefold() for name in cleaned}) == len(cleaned)
     return cleaned if differ else [str(number) for number in range(len(names))]
