@@ -107,10 +107,26 @@ def lazy_levels(image: Image, levels: Levels) -> list[da.Array]:
 def _lazy(data: LazyArray, axes: str) -> da.Array:
     dtype = np.dtype(data.dtype)
     empty = np.empty((0,) * len(axes), dtype)
-    array = da.from_array(data, chunks=_chunks(data, axes), name=False, meta=empty)  # type: ignore[no-untyped-call]
+    chunks = _chunks(data, axes)
+    array = da.from_array(_Indexed(data), chunks=chunks, name=False, meta=empty, fancy=False)  # type: ignore[no-untyped-call]
     # napari shows nothing that is stored the other way round
     native: da.Array = array.astype(dtype.newbyteorder("="))
     return native
+
+
+class _Indexed:
+    """A lazy array with numbers and steps among its indices: dask hands down those that it is given."""
+
+    def __init__(self, data: LazyArray) -> None:
+        self._data = data
+        self.shape, self.dtype, self.ndim = data.shape, np.dtype(data.dtype), len(data.shape)
+
+    def __getitem__(self, index: tuple[slice | int, ...]) -> Any:
+        spans = [range(n)[at] for n, at in zip(self.shape, index, strict=True)]
+        places = [each if isinstance(each, range) else range(each, each + 1) for each in spans]
+        region = tuple(slice(min(r[0], r[-1]), max(r[0], r[-1]) + 1) if r else slice(0, 0) for r in places)
+        inside = (slice(None, None, each.step) if isinstance(each, range) else 0 for each in spans)
+        return np.asarray(self._data[region])[tuple(inside)]
 
 
 def _chunks(data: LazyArray, axes: str) -> tuple[int, ...]:
