@@ -6,7 +6,6 @@ suffices depends on their weights; ``--model`` and ``--volume-model`` name files
 """
 
 import argparse
-import ctypes
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -36,7 +35,7 @@ from napari_unet.core import (
     train,
 )
 from napari_unet.core.calibration import choose_grid
-from napari_unet.core.devices import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, reuse_memory
+from napari_unet.core.devices import reuse_memory
 from napari_unet.core.examples import image_intensity
 from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.io import Image
@@ -109,6 +108,7 @@ def main() -> None:
     parts = options.only.split(",")
     print("| | bar | aim | reached |\n|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
+        reuse_memory()  # as segment_stack does
         if {"plane", "error", "fp32", "stack"} & set(parts):
             model = kept(options.model or Path(folder, "plane.safetensors"), train_plane, options.seconds)
             image = mosaic(options.side)
@@ -122,6 +122,7 @@ def main() -> None:
             if "stack" in parts:
                 outside_the_network(model, options.side, Path(folder))
         if "volume" in parts:
+            reuse_memory()
             path = options.volume_model or Path(folder, "volume.safetensors")
             volumes(kept(path, train_volume, options.seconds), options.repeats)
 
@@ -281,14 +282,13 @@ def as_it_comes(work: Work) -> Work:
     """Let glibc hand large blocks back, as it does by itself, while somebody else computes."""
 
     def run() -> object:
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_THRESHOLD, 2**25), libc.mallopt(M_TRIM_THRESHOLD, 2**26)
+        reuse_memory(False)
         try:
             return work()
         finally:
             reuse_memory()
 
-    return run if reuse_memory() else work
+    return run
 
 
 def kept(path: Path, make: Callable[[float], Model], seconds: float) -> Model:

@@ -2,19 +2,22 @@
 
 import platform
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from napari_unet.core.devices import (
+    can_reuse_memory,
     choose_device,
     choose_precision,
     computes_bf16,
     describe_device,
     free_memory,
     is_out_of_memory,
-    reuse_memory,
+    memory_reused,
 )
 
 CPU = torch.device("cpu")
@@ -87,10 +90,25 @@ def test_cuda_tells_its_memory_and_name():
 
 def test_only_the_main_thread_reuses_memory():
     with ThreadPoolExecutor(1) as elsewhere:
-        assert elsewhere.submit(reuse_memory).result() is False
-    assert reuse_memory() or platform.libc_ver()[0] != "glibc"
+        assert elsewhere.submit(can_reuse_memory).result() is False
+    assert can_reuse_memory() or platform.libc_ver()[0] != "glibc"
 
 
 def test_a_system_without_glibc_reuses_no_memory(monkeypatch):
     monkeypatch.setattr("sys.platform", "win32")
-    assert reuse_memory() is False
+    assert can_reuse_memory() is False
+    with memory_reused():
+        pass
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told what to keep")
+def test_memory_that_was_kept_is_handed_back_at_the_end():
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    before = resident()
+    with memory_reused():
+        blocks = [np.ones(2**25) for _ in range(4)]  # 1 GiB
+        del blocks
+        assert resident() > before + 2**29
+    assert resident() < before + 2**28

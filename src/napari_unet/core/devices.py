@@ -120,18 +120,34 @@ def unless_memory_is_short(work: Callable[[], T]) -> T | None:
     return None
 
 
-def reuse_memory() -> bool:
-    """Let this process keep large blocks that it frees, for the next one: tell whether it does.
+@contextmanager
+def memory_reused() -> Iterator[None]:
+    """Let this process keep, within the block, what it frees for what comes next; hand it back at the end."""
+    reuse_memory()
+    try:
+        yield
+    finally:
+        if reuse_memory(False):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
+def reuse_memory(wanted: bool = True) -> bool:
+    """Choose whether large blocks that are freed are kept for the next one; tell whether that can be chosen.
 
     glibc hands blocks of more than 32 MB back at once; to get their pages again, zeroed, takes up to a third
     of the time of a prediction. It can keep them for the main thread only.
     """
-    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
+    if not can_reuse_memory():
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-    return mallopt is not None and all(
-        mallopt(option, value) for option, value in ((M_MMAP_THRESHOLD, 2**30), (M_TRIM_THRESHOLD, 2**31 - 1))
-    )
+    mapped, trimmed = (2**30, 2**31 - 1) if wanted else (2**25, 2**26)
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(M_MMAP_THRESHOLD, mapped) and mallopt(M_TRIM_THRESHOLD, trimmed))
+
+
+def can_reuse_memory() -> bool:
+    """Tell whether `memory_reused` has an effect in this thread."""
+    is_main = threading.current_thread() is threading.main_thread()
+    return sys.platform == "linux" and is_main and hasattr(ctypes.CDLL(None), "mallopt")  # musl has none
 
 
 def free_memory(device: torch.device) -> int:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_unet.core.devices import DTYPES, choose_precision, free_memory, is_out_of_memory, reuse_memory
+from napari_unet.core.devices import DTYPES, can_reuse_memory, choose_precision, free_memory, is_out_of_memory
 from napari_unet.core.networks import Network
 from napari_unet.core.networks.prepared import prepare_for_inference
 from napari_unet.core.networks.regions import relative
@@ -51,7 +51,7 @@ class Predictor:
     def __init__(self, network: Network, device: torch.device | None = None, precision: str = "auto") -> None:
         self.device = device or next(network.parameters()).device
         self.dtype = choose_precision(self.device, precision)
-        self.reuses_memory = self.device.type != "cpu" or reuse_memory()
+        self.reuses_memory = self.device.type != "cpu" or can_reuse_memory()
         self._format = torch.channels_last if network.config.ndim == 2 else torch.channels_last_3d
         self.network = prepare_for_inference(network).to(self.device, self.dtype)
         self.network.to(memory_format=self._format)  # type: ignore[call-overload]  # torch's stub lacks it

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_unet.core.devices import choose_device
+from napari_unet.core.devices import choose_device, memory_reused
 from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image
 from napari_unet.core.io.image import make_image
@@ -140,7 +140,7 @@ def segment_stack(
     """
     request = Request(model, image, Path(output_path), config or SegmentConfig(), image_store)
     with Unfinished(request, overwrite=overwrite, resume=resume, intensity=intensity) as run:
-        with _threads(run.plan, request.predictor):
+        with memory_reused(), _threads(run.plan, request.predictor):
             for phase in run.work.phases():
                 if also is not None and phase.is_final:
                     yield from (shown(run, phase, task, also) for task in run.done(phase))
@@ -257,7 +257,7 @@ def segment_into(
     sink = sink if seen is image else Regrid(sink, image, seen)
     write = (ObjectWriter if layout.kind == "objects" else BlockWriter)(blocks, sink)
     n_nonfinite = 0
-    with _threads(plan, predictor):
+    with memory_reused(), _threads(plan, predictor):
         for ready, region in _overlapped(blocks, range(first, len(plan)), write):
             n_nonfinite += ready.n_nonfinite
             n_done = ready.task + 1
