@@ -184,6 +184,21 @@ def test_a_folder_in_the_place_of_a_result_is_named_as_such(options, model, fold
     assert "found is a folder: one image needs the name of a file" in capsys.readouterr().err
 
 
+def test_an_ome_tiff_that_was_renamed(segment, tmp_path):
+    """Its metadata still name the file as it was called before."""
+    sizes = 'SizeX="50" SizeY="40" SizeZ="1" SizeC="1" SizeT="1"'
+    description = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        'UUID="urn:uuid:1"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" '
+        f'Type="uint16" {sizes}><TiffData IFD="0" PlaneCount="1">'
+        '<UUID FileName="before.ome.tif">urn:uuid:1</UUID></TiffData></Pixels></Image></OME>'
+    )
+    pixels = np.random.default_rng(0).integers(0, 99, (40, 50), np.uint16)
+    tifffile.imwrite(tmp_path / "now.ome.tif", pixels, description=description, metadata=None)
+    assert segment(tmp_path / "now.ome.tif", "--out", tmp_path / "out.tif") == 0
+    assert open_image(tmp_path / "out.tif").spatial_shape == (40, 50)
+
+
 def test_labels_go_into_the_image_itself(segment, tmp_path, capsys):
     store = tmp_path / "image.ome.zarr"
     pixels = np.random.default_rng(0).integers(0, 99, (3, 40, 50), np.uint16)

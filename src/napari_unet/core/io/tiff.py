@@ -103,10 +103,10 @@ def tiff_format(path: Path) -> str:
 
 
 def companions(path: Path) -> list[Path]:
-    """Return the file and, of an OME-TIFF of several files, the others that it names."""
+    """Return the file and, of an OME-TIFF of several files, the others that it names and that are there."""
     with _opened(path) as tif:
-        names = _named_files(tif)
-    return sorted({path, *(path.parent / name for name in names)})
+        others = [path.parent / name for name in _named_files(tif)]
+    return sorted({path, *(other for other in others if other.is_file())})  # itself, if it was renamed
 
 
 def read_info(path: Path) -> str:
