@@ -144,7 +144,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_nothing_had_happened(
     whole, n_touches = wholes(kind, suffix)
     output, statuses, predicted = tmp_path / f"result{suffix}", [], []
     while not is_over(output):
-        said = segmenting(output, kind, resume=True, kill_at=n_touches // 3)
+        kill_at = n_touches // 4 + len(statuses)  # a little later each time: it takes some to begin again
+        said = segmenting(output, kind, resume=True, kill_at=kill_at)
         statuses.append(said["status"])
         predicted += said["predicted"]
         assert len(statuses) < 20

@@ -23,7 +23,8 @@ from napari_unet.core.tiling import Region, Shape, Tile, TileGrid
 
 FEW_TILES = 10_000
 """A stack of more tiles is worked through in blocks of several planes, so that there are fewer files."""
-MOST_PLANES, MOST_BYTES = 16, 2**26  # of a block, in the result
+MOST_PLANES, MOST_BYTES = 16, 2**26
+"""Of a block, in the result as well as in what the network reads: three blocks are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class Block:
 
     outer: Region
     tile: Tile
+
+    @property
+    def n_planes(self) -> int:
+        """What the network sees one by one: planes, or one volume."""
+        return prod(part.stop - part.start for part in self.outer)
 
     @property
     def n_voxels(self) -> int:
@@ -293,8 +299,9 @@ def _depth(grid: TileGrid, outer_shape: Shape, layout: ResultLayout) -> int:
     if len(outer_shape) < 2 or prod(outer_shape) * len(grid) <= FEW_TILES:
         return 1
     n_values = len(layout.classes) if layout.kind == "probabilities" else 1
-    n_bytes = n_values * prod(grid.tile_shape) * layout.dtype.itemsize
-    return max(1, min(MOST_PLANES, outer_shape[1], MOST_BYTES // n_bytes))
+    n_written = n_values * prod(grid.tile_shape) * layout.dtype.itemsize
+    n_read = layout.image.n_channels * prod(grid.read_shape) * np.dtype(np.float32).itemsize
+    return max(1, min(MOST_PLANES, outer_shape[1], MOST_BYTES // max(n_written, n_read)))
 
 
 def _read(image: Image, region: Region) -> NDArray[Any]:

@@ -289,7 +289,7 @@ class ObjectWriter:
         """Take the foreground of a block; return the region of planes or volume with the last of them."""
         grid = self._blocks.plan.grid
         if ready.task % len(grid) == 0:
-            self._foreground = np.zeros((len(ready.planes), *grid.shape), bool)
+            self._foreground = np.zeros((ready.block.n_planes, *grid.shape), bool)
         self._foreground[:, *ready.block.tile.write] = result
         if (ready.task + 1) % len(grid):
             return None
@@ -359,7 +359,8 @@ def _overlapped(
             results = blocks.predict(ready)
             if behind is not None:
                 yield from behind.result()
-            behind = writer.submit(write_all, ready, results)
+            kept = [replace(each, planes=()) for each in ready]  # pixels that nobody needs any more
+            behind = writer.submit(write_all, kept, results)
         if behind is not None:
             yield from behind.result()
 
