@@ -355,6 +355,16 @@ def test_a_full_disk(command, name, good, small_disk, capsys):
     assert str(small_disk / name) in said and ("room" in said or "space" in said)
 
 
+def test_a_disk_that_fills_up_while_a_store_grows(good, small_disk, capsys):
+    save(good / "large.tif", np.random.default_rng(0).integers(0, 255, (4, 128, 128), np.uint8))
+    out = small_disk / "out.ome.zarr"
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, with_output(good, out)["segment"]), "--tile", "64"])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and not out.exists()
+    assert error.startswith(f"Error: no space for {out}") and error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("command", "name"), [("train", "m.safetensors"), ("segment", "out.tif"), ("weights", "w.tif")]
 )

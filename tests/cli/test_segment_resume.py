@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-c", "from napari_unet.cli import main; main()", "se
 def stack(tmp_path):
     """Takes some seconds in tiles of 32 x 32."""
     path = tmp_path / "stack.tif"
-    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 99, (24, 256, 256), np.uint16))
+    tifffile.imwrite(path, np.random.default_rng(0).integers(0, 99, (12, 256, 256), np.uint16))
     return path
 
 
@@ -46,7 +46,7 @@ def test_a_run_that_was_stopped_and_killed_goes_on_and_its_result_is_the_same(
     code, said = end_with(signal.SIGINT, out, model, stack)
     assert code == 130 and not out.exists()
     assert said.startswith("Stopped with ") and said.count("\n") == 1
-    assert f"tiles of {out} done: the same command with --resume goes on" in said
+    assert f" of 768 tiles of {out} done: the same command with --resume goes on" in said
     code, said = end_with(signal.SIGKILL, out, model, stack, "--resume")
     assert code == -signal.SIGKILL and not said and not out.exists()
     assert segment(stack, "--out", out, "--tile", 32) == 2  # neither --resume nor --overwrite
@@ -103,6 +103,16 @@ def test_what_is_complete_is_not_computed_again(segment, folder, tmp_path, capsy
     assert segment(folder / "0.tif", "--out", out, "--resume") == 0
     assert capsys.readouterr().out == f"{out}: was complete already\n"
     assert out.stat().st_mtime_ns == before
+
+
+def test_a_batch_that_replaces_goes_on_replacing(segment, folder, tmp_path, capsys):
+    results = tmp_path / "results"
+    assert segment(folder, "--out", results) == 0
+    before = [path.stat().st_mtime_ns for path in sorted(results.iterdir())]
+    assert segment(folder, "--out", results, "--resume", "--overwrite") == 0
+    assert "was complete already" not in capsys.readouterr().out
+    after = [path.stat().st_mtime_ns for path in sorted(results.iterdir())]
+    assert all(new > old for new, old in zip(after, before, strict=True))
 
 
 @pytest.mark.parametrize(

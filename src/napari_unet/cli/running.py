@@ -62,7 +62,8 @@ class Job:
     def run(self, request: "Request") -> Outcome:
         """Segment an image; Ctrl-C ends the command, and what is done is kept."""
         n_before = count_done(request) if self.resume else 0
-        if self.resume and request.path.exists() and not request.folder.exists():
+        is_kept = self.resume and not self.overwrite  # with both, who knows which run has made it?
+        if is_kept and request.path.exists() and not request.folder.exists():
             return Outcome(notes=("was complete already",))
         start = perf_counter()
         try:
@@ -109,9 +110,17 @@ def count_done(request: "Request") -> int:
 
 def stopped(request: "Request") -> str:
     """Say what Ctrl-C has left."""
+    from napari_unet.core.journal import Journal
+    from napari_unet.core.plan import StackPlan
+    from napari_unet.core.unfinished import JOURNAL
+
     if not (n_done := count_done(request)):
         return f"Stopped before the first tile of {request.path} was done: nothing is kept"
-    return f"Stopped with {n_done:,} tiles of {request.path} done: the same command with --resume goes on"
+    n_tiles = len(StackPlan.from_json(Journal(request.folder / JOURNAL).header["plan"]))
+    return (
+        f"Stopped with {n_done:,} of {n_tiles:,} tiles of {request.path} done: "
+        "the same command with --resume goes on"
+    )
 
 
 def summary(image: "Image", result: "StackResult", n_before: int, seconds: float) -> Outcome:
