@@ -47,7 +47,14 @@ def local_client(n_workers: int) -> "Iterator[Client]":
     require_dask()
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
-    options = {"host": HOST, "port": 0, "dashboard": False, "allowed_failures": _FAILURES}
+    # even without its pages Dask's web server listens, unless told otherwise to the whole world
+    options = {
+        "host": HOST,
+        "port": 0,
+        "dashboard": False,
+        "dashboard_address": f"{HOST}:0",
+        "allowed_failures": _FAILURES,
+    }
     with (
         SpecCluster(
             workers={

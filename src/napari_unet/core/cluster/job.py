@@ -149,6 +149,11 @@ def _open(path: str, n_objects: int) -> Job:
 @lru_cache(maxsize=1)
 def _read(path: str) -> tuple[Request, StackPlan]:
     """Open what is written down; the model stays in memory from one phase to the next."""
+    if not Path(path).exists():
+        raise OSError(
+            f"a worker does not find {path}: it needs the same disks under the same names, "
+            "unless the run has ended meanwhile"
+        )
     told = json.loads(Path(path).read_text(encoding="utf-8"))
     if told["napari-unet"] != __version__:
         raise ValueError(

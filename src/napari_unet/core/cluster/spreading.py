@@ -51,7 +51,7 @@ def spread(
 
     todo, pace = iter(todo), _Pace(client)
     flying: dict[Future[Any], list[T]] = {}
-    landed = as_completed()
+    landed = as_completed(loop=client.loop)
     timed = partial(_timed, do)
     try:
         while True:
