@@ -142,9 +142,9 @@ def test_a_huge_stack_is_worked_through_several_planes_at_once_so_that_there_are
 def test_a_block_has_a_size_that_memory_and_files_bear():
     image = image_of((FEW_TILES, 8192, 8192), "ZYX")
     for kind, n_bytes in (("labels", 1), ("probabilities", 8), ("objects", 4)):
-        plan = planned(model_of(), image, tile=2048, kind=kind)
+        plan = planned(model_of(), image, tile=1024, kind=kind)
         n_read = prod(plan.grid.read_shape) * 4
-        assert plan.depth == min(MOST_BYTES // max(2048**2 * n_bytes, n_read), MOST_PLANES)
+        assert plan.depth == min(MOST_BYTES // max(1024**2 * n_bytes, n_read), MOST_PLANES)
         assert 1 < plan.depth < MOST_PLANES
 
 

@@ -23,7 +23,7 @@ from napari_unet.core.tiling import Region, Shape, Tile, TileGrid
 
 FEW_TILES = 10_000
 """A stack of more tiles is worked through in blocks of several planes, so that there are fewer files."""
-MOST_PLANES, MOST_BYTES = 16, 2**26
+MOST_PLANES, MOST_BYTES = 16, 2**25
 """Of a block, in the result as well as in what the network reads: three blocks are in memory at once."""
 
 
