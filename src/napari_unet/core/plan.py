@@ -24,7 +24,7 @@ from napari_unet.core.tiling import Region, Shape, Tile, TileGrid
 FEW_TILES = 10_000
 """A stack of more tiles is worked through in blocks of several planes, so that there are fewer files."""
 MOST_PLANES, MOST_BYTES = 16, 2**25
-"""Of a block, in the result as well as in what the network reads: three blocks are in memory at once."""
+"""Of a block, in the result as well as in what is read for it: a second one is read while it is predicted."""
 
 
 @dataclass(frozen=True)
@@ -284,14 +284,23 @@ def seen_image(model: Model, image: Image, config: SegmentConfig) -> Image:
     """
     if not config.match_spacing:
         return image
-    if UNKNOWN_UNIT in (model.unit, image.unit):
-        who = "the model was trained on images" if model.unit == UNKNOWN_UNIT else f"{image.name} is an image"
-        raise ValueError(f"{who} of unknown voxel size: give --spacing, or leave out --match-spacing")
+    if not _is_known(model.spacing, model.unit):
+        raise ValueError("the model was trained on images of unknown voxel size: leave out --match-spacing")
+    if not _is_known(image.spacing, image.unit):
+        raise ValueError(
+            f"{image.name} is an image of unknown voxel size: give --spacing in {model.unit}, "
+            "or leave out --match-spacing"
+        )
     spacing = dict(zip(image.spatial_axes, image.spacing, strict=True))
     for axis, size in zip(model.axes, model.spacing, strict=True):
         sizes, _ = common_unit({"model": (size, model.unit), "image": (1.0, image.unit)})
         spacing[axis] = sizes["model"]
     return resampled(image, tuple(spacing.values()))
+
+
+def _is_known(spacing: Sequence[float], unit: str) -> bool:
+    """Tell whether voxel sizes were given; without a unit they are taken for those of the other side."""
+    return unit != UNKNOWN_UNIT or any(size != 1 for size in spacing)
 
 
 def _depth(grid: TileGrid, outer_shape: Shape, layout: ResultLayout) -> int:
