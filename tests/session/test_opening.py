@@ -149,11 +149,25 @@ def test_only_what_is_shown_is_read(viewer, tmp_path, monkeypatch):
     path, regions = write_image(tmp_path / "image.zarr", objects((40, 64, 64))), []
     read = ZarrPixels.__getitem__
     monkeypatch.setattr(ZarrPixels, "__getitem__", lambda self, at: (regions.append(at), read(self, at))[1])
-    (layer,) = opened(viewer, path)
+    opened(viewer, path)
     viewer.dims.set_point(0, 3 * 33)
     planes = {at[0].start for at in regions}
     assert 33 in planes and len(planes) <= 5  # napari looks at a few for the contrast
-    assert layer.data.chunksize == (1, 64, 64)
+
+
+def test_a_part_of_a_plane_is_read_by_itself_however_many_chunks_there_are(tmp_path, monkeypatch):
+    from napari_unet.core.io.zarr import ZarrPixels
+
+    shape, regions = (200_000, 256, 256), []
+    group = zarr.open_group(str(write_image(tmp_path / "a.zarr", objects((1, 64, 64)))), mode="r+")
+    group.create_array("s0", shape=shape, dtype=np.uint8, chunks=(1, 64, 64), overwrite=True)
+    monkeypatch.setattr(
+        ZarrPixels, "__getitem__", lambda self, at: (regions.append(at), np.ones((1, 9, 9)))[1]
+    )
+    ((data, _, _),) = read_layers(str(tmp_path / "a.zarr"))
+    assert data.npartitions <= 10_000
+    assert np.asarray(data[777, 100:109, 3:12]).shape == (9, 9)
+    assert regions == [(slice(777, 778), slice(100, 109), slice(3, 12))]
 
 
 def test_channels_have_their_names_and_colours_stay_together(viewer, tmp_path):
@@ -169,7 +183,9 @@ def test_channels_have_their_names_and_colours_stay_together(viewer, tmp_path):
     assert layer.rgb and layer.ndim == 2
 
 
-@pytest.mark.parametrize("at", [2, slice(1, 4, 2), slice(3, 0, -1), (1, slice(4, 9), 7), (slice(0), 3)])
+@pytest.mark.parametrize(
+    "at", [2, slice(1, 4, 2), slice(3, 0, -1), (1, slice(4, 9), 7), (slice(0), 3), [4, 0]]
+)
 def test_any_part_of_a_layer_can_be_taken(viewer, tmp_path, at):
     values = objects((5, 40, 50))
     (layer,) = opened(viewer, write_image(tmp_path / "a.ome.zarr", values))

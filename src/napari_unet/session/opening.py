@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -9,18 +10,20 @@ from xml.etree import ElementTree
 import dask.array as da
 import numpy as np
 from napari.utils.notifications import show_info
+from numpy.typing import NDArray
 
 from napari_unet.core.io import Image, find_images, list_positions, open_image, open_stack
 from napari_unet.core.io.axes import UNKNOWN_UNIT, ngff_unit
 from napari_unet.core.io.image import LazyArray
 from napari_unet.core.io.names import TIFF_SUFFIXES, is_zarr
 from napari_unet.core.io.ngff import PROVENANCE
+from napari_unet.core.tiling import round_up
 from napari_unet.session.levels import Levels, find_levels
 
 Paths = str | Sequence[str]
 LayerData = tuple[Any, dict[str, Any], str]
-SIDE = 2048
-"""Largest side of what is read at once of a file that has no chunks."""
+SIDE, MANY = 2048, 10_000
+"""Side of a chunk, about, and how many there may be."""
 SMALL = 2**26
 """Bytes up to which labels are read when they are opened, so that they can be touched up."""
 
@@ -108,35 +111,43 @@ def _lazy(data: LazyArray, axes: str) -> da.Array:
     dtype = np.dtype(data.dtype)
     empty = np.empty((0,) * len(axes), dtype)
     chunks = _chunks(data, axes)
-    array = da.from_array(_Indexed(data), chunks=chunks, name=False, meta=empty, fancy=False)  # type: ignore[no-untyped-call]
+    array = da.from_array(_Indexed(data), chunks=chunks, name=False, meta=empty)  # type: ignore[no-untyped-call]
     # napari shows nothing that is stored the other way round
     native: da.Array = array.astype(dtype.newbyteorder("="))
     return native
 
 
 class _Indexed:
-    """A lazy array with numbers and steps among its indices: dask hands down those that it is given."""
+    """A lazy array that takes numbers, steps and lists as indices: dask hands down those that it is given."""
 
     def __init__(self, data: LazyArray) -> None:
         self._data = data
         self.shape, self.dtype, self.ndim = data.shape, np.dtype(data.dtype), len(data.shape)
 
-    def __getitem__(self, index: tuple[slice | int, ...]) -> Any:
-        spans = [range(n)[at] for n, at in zip(self.shape, index, strict=True)]
-        places = [each if isinstance(each, range) else range(each, each + 1) for each in spans]
-        region = tuple(slice(min(r[0], r[-1]), max(r[0], r[-1]) + 1) if r else slice(0, 0) for r in places)
-        inside = (slice(None, None, each.step) if isinstance(each, range) else 0 for each in spans)
-        return np.asarray(self._data[region])[tuple(inside)]
+    def __getitem__(self, index: tuple[Any, ...]) -> NDArray[Any]:
+        places = [np.arange(n)[at] for n, at in zip(self.shape, index, strict=True)]
+        starts = [int(each.min()) if each.size else 0 for each in places]
+        stops = [int(each.max()) + 1 if each.size else 0 for each in places]
+        block = np.asarray(self._data[tuple(map(slice, starts, stops))])
+        for axis in reversed(range(self.ndim)):  # numbers take their axis away
+            block = block[(slice(None),) * axis + (places[axis] - starts[axis],)]
+        return block
 
 
 def _chunks(data: LazyArray, axes: str) -> tuple[int, ...]:
-    """Return what is read at once: the chunks of the file, else a plane or a piece of one."""
+    """Return the chunks for dask: a part of one is read by itself, and many cost seconds with each look."""
     array = getattr(data, "array", None)  # of ZarrPixels
-    if array is not None:
-        return tuple(array.chunks)
-    samples = axes.endswith("C")
-    sizes = zip(axes, data.shape, strict=True)
-    return tuple(min(n, SIDE) if a in "YX" else n if samples and a == "C" else 1 for a, n in sizes)
+    stored = array.chunks if array is not None else (1,) * len(axes)
+    sides = [
+        min(n, round_up(SIDE, step)) if a in "YX" else step
+        for a, n, step in zip(axes, data.shape, stored, strict=True)
+    ]
+    if axes.endswith("C"):  # samples of colours
+        sides[-1] = data.shape[-1]
+    while prod(-(-n // side) for n, side in zip(data.shape, sides, strict=True)) > MANY:
+        longest = max(range(len(sides)), key=lambda i: data.shape[i] / sides[i])
+        sides[longest] *= 2
+    return tuple(sides)
 
 
 def _editable(data: Any) -> Any:
