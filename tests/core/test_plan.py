@@ -186,13 +186,21 @@ def test_voxel_sizes_that_match_change_nothing():
 
 
 @pytest.mark.parametrize(
-    ("of_model", "of_image", "who"),
-    [("pixel", "µm", "the model was trained on images"), ("nm", "pixel", "made is an image")],
+    ("of_model", "of_image", "sentence"),
+    [
+        ("pixel", "µm", "the model was trained on images of unknown voxel size: leave out --match-spacing"),
+        ("nm", "pixel", "made is an image of unknown voxel size: give --spacing in nm"),
+    ],
 )
-def test_voxel_sizes_that_nobody_knows_cannot_match(of_model, of_image, who):
+def test_voxel_sizes_that_nobody_knows_cannot_match(of_model, of_image, sentence):
     model, image = model_of(unit=of_model), image_of((8, 8), "YX", unit=of_image)
-    with pytest.raises(ValueError, match=f"{who} of unknown voxel size: give --spacing"):
+    with pytest.raises(ValueError, match=sentence):
         seen_image(model, image, SegmentConfig(match_spacing=True))
+
+
+def test_a_spacing_that_was_given_without_a_unit_is_in_that_of_the_model():
+    model, image = model_of(spacing=(0.5, 0.5), unit="µm"), image_of((8, 8), "YX", (0.25, 0.25), "pixel")
+    assert seen_image(model, image, SegmentConfig(match_spacing=True)).spatial_shape == (4, 4)
 
 
 def test_a_plan_differs_when_anything_in_it_does():

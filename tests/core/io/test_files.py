@@ -73,8 +73,9 @@ def test_links_in_circles_end_a_recursive_glob(tmp_path: Path):
     ]  # a link that is named
 
 
-def test_a_recursive_glob_takes_stores_as_a_whole_and_leaves_hidden_folders(tmp_path: Path):
+def test_a_recursive_glob_takes_stores_as_a_whole_and_leaves_what_is_hidden_or_unfinished(tmp_path: Path):
     _touch(tmp_path, "x/a.zarr/0/inside.tif", "x/a.zarr/zarr.json", ".hidden/b.tif", "x/c.h5", "x/notes.txt")
+    _touch(tmp_path, "d.tif.unfinished/result.tif")
     assert [path.name for path in find_images(f"{tmp_path}/**/*")] == ["a.zarr", "c.h5"]
 
 

@@ -55,12 +55,13 @@ def find_images(source: str | Path) -> list[Path]:
 
 
 def _matching(folder: Path, parts: Sequence[str]) -> Iterator["os.DirEntry[str]"]:
-    """Yield what matches the parts of a pattern below a folder; nothing hidden or inside Zarr stores."""
+    """Yield what matches parts of a pattern below a folder; nothing hidden, unfinished or inside stores."""
     first, rest = parts[0], parts[1:]
     if first == "**":
         yield from _matching(folder, rest or ["*"])
         for entry in _entries(folder):
-            if entry.is_dir(follow_symlinks=False) and not is_zarr(Path(entry)):
+            is_whole = not (is_zarr(Path(entry)) or entry.name.endswith(".unfinished"))
+            if is_whole and entry.is_dir(follow_symlinks=False):
                 yield from _matching(Path(entry), parts)
     elif rest and not glob.has_magic(first):
         yield from _matching(folder / first, rest)
