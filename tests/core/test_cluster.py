@@ -214,23 +214,11 @@ def test_a_worker_of_another_version_is_refused(model, stack, tmp_path):
             run_tasks(str(other), "tiles", 0, [(0, None)])
 
 
-def squares(tasks):
-    return [task * task for task in tasks]
-
-
-def fail_at_7(tasks):
-    if 7 in tasks:
-        raise OSError("no space for it; free some")
-    return tasks
-
-
-def end_worker(tasks):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def test_tiny_tasks_go_in_batches_of_which_few_are_on_their_way(client):
     todo, n_ahead = iter(range(20_000)), []
-    for n_done, (task, result) in enumerate(spread(client, squares, todo), 1):
+    for n_done, (task, result) in enumerate(
+        spread(client, lambda tasks: [each * each for each in tasks], todo), 1
+    ):
         assert result == task * task
         n_ahead.append(20_000 - length_hint(todo) - n_done)
     assert n_done == 20_000
@@ -239,12 +227,20 @@ def test_tiny_tasks_go_in_batches_of_which_few_are_on_their_way(client):
 
 
 def test_an_error_of_one_task_cancels_the_others(client):
+    def fail_at_7(tasks):
+        if 7 in tasks:
+            raise OSError("no space for it; free some")
+        return tasks
+
     with pytest.raises(OSError, match="no space for it; free some"):
         list(spread(client, fail_at_7, range(10**9)))
-    assert list(spread(client, squares, [3])) == [(3, 9)]
+    assert list(spread(client, lambda tasks: tasks, [3])) == [(3, 3)]
 
 
 def test_a_task_that_keeps_ending_workers_ends_with_a_sentence(client):
+    def end_worker(tasks):
+        os.kill(os.getpid(), signal.SIGKILL)
+
     before = client.run_on_scheduler(allow_failures, n=0)
     try:
         with pytest.raises(OSError, match=r"1 workers ended one after another .* smaller --tile"):
