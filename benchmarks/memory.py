@@ -156,6 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--only", default="", help="cases whose line holds this, such as '3D objects'")
+    parser.add_argument("--runs", type=int, default=3, help="of each case, of which the median counts")
     options = parser.parse_args()
     if options.one:
         parts = json.loads(options.one)
@@ -168,7 +169,10 @@ def main() -> None:
     for case in cases():
         if options.only not in case.way:
             continue
-        found = in_process(case)
+        runs = sorted(
+            (in_process(case) for _ in range(options.runs)), key=lambda run: max(run["peaks"].values())
+        )
+        found = runs[len(runs) // 2]
         peak = max(found["peaks"].values())
         phase = min(
             (name for name in found["peaks"] if found["peaks"][name] == peak), key=list(found["peaks"]).index
