@@ -26,7 +26,8 @@ from napari_unet.core.cluster.spreading import AHEAD, spread
 from napari_unet.core.io import Image, open_image
 from napari_unet.core.modelfile import Model, save_model
 from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.stacks import SegmentConfig, segment_stack
+from napari_unet.core.plan import SegmentConfig
+from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import ClassLabel
 from napari_unet.core.unfinished import Request, Unfinished
 
@@ -38,7 +39,7 @@ KILLED_DRIVER = """
 import os, signal, sys
 from napari_unet.core import load_model, open_image
 from napari_unet.core.cluster import connect, segment_on_cluster
-from napari_unet.core.stacks import SegmentConfig
+from napari_unet.core.plan import SegmentConfig
 model, image, output, address = sys.argv[1:]
 with connect(address) as client:
     updates = segment_on_cluster(
@@ -243,7 +244,7 @@ def test_a_task_that_keeps_ending_workers_ends_with_a_sentence(client):
 
     before = client.run_on_scheduler(allow_failures, n=0)
     try:
-        with pytest.raises(OSError, match=r"1 workers ended one after another .* smaller --tile"):
+        with pytest.raises(OSError, match=r"1 workers ended one after another .* a smaller --tile"):
             list(spread(client, end_worker, [0]))
     finally:
         client.run_on_scheduler(allow_failures, n=before)

@@ -125,8 +125,8 @@ def _failure(future: "Future[Any]") -> BaseException:
     error: BaseException = future.exception()
     if isinstance(error, KilledWorker):
         return OSError(
-            f"{error.allowed_failures + 1} workers ended one after another during the same task, "
-            "most likely for lack of memory: give them more, or choose a smaller --tile"
+            f"{error.allowed_failures + 1} workers ended one after another during the same task: they lack "
+            "memory, so choose a smaller --tile, or napari-unet, which has to be installed there as here"
         )
     if isinstance(error, ModuleNotFoundError):
         return ValueError(f"a worker lacks {error.name}: install there what is installed here")
