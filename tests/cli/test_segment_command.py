@@ -13,7 +13,7 @@ from rich.console import Console
 
 from napari_unet.cli import main, progress
 from napari_unet.core.io import create_output, open_image
-from napari_unet.core.stacks import StackUpdate
+from napari_unet.core.running import StackUpdate
 
 
 def save(path, array):

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from napari_unet.core.arrays import segment, segment_into
 from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.io import Image, open_image, open_stack
 from napari_unet.core.io.tiff_writer import TiffSink
@@ -22,8 +23,8 @@ from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.normalise import Intensity, measure_intensity, normalise
 from napari_unet.core.objects import connected_objects
-from napari_unet.core.plan import plan_stack
-from napari_unet.core.stacks import SegmentConfig, result_layout, segment, segment_into, segment_stack
+from napari_unet.core.plan import SegmentConfig, plan_stack, result_layout
+from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import ClassLabel
 
 CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 7, "cell"))

@@ -18,7 +18,8 @@ from napari_unet.core.devices import computes_bf16
 from napari_unet.core.io import open_image
 from napari_unet.core.modelfile import Model, load_model, save_model
 from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.stacks import SegmentConfig, segment_stack
+from napari_unet.core.plan import SegmentConfig
+from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import ClassLabel
 
 KILL_NINE = Path(__file__).with_name("kill_nine_stack.py")

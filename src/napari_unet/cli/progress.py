@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from napari_unet.core.stacks import StackUpdate
+from napari_unet.core.running import StackUpdate
 
 
 @contextmanager

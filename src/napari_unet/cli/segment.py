@@ -119,7 +119,7 @@ def segment(
     from napari_unet.cli.running import Job
     from napari_unet.core.devices import choose_device
     from napari_unet.core.modelfile import load_model
-    from napari_unet.core.stacks import SegmentConfig
+    from napari_unet.core.plan import SegmentConfig
 
     config = SegmentConfig(
         kind=kind,

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_unet.core.annotations import Meaning, open_annotation, save_annotation
+    from napari_unet.core.arrays import segment
     from napari_unet.core.examples import LabelOptions, read_examples
     from napari_unet.core.io import open_image, open_labels
     from napari_unet.core.modelfile import Model, load_model, save_model
     from napari_unet.core.plan import SegmentConfig
-    from napari_unet.core.stacks import segment, segment_stack
+    from napari_unet.core.stacks import segment_stack
     from napari_unet.core.starting import Architecture, fine_tune, new_model
     from napari_unet.core.supply import TrainConfig
     from napari_unet.core.training import Wanted, drain, train
@@ -44,8 +45,9 @@ _ROOMS = {
     "examples": ("LabelOptions", "read_examples"),
     "io": ("open_image", "open_labels"),
     "modelfile": ("Model", "load_model", "save_model"),
+    "arrays": ("segment",),
     "plan": ("SegmentConfig",),
-    "stacks": ("segment", "segment_stack"),
+    "stacks": ("segment_stack",),
     "starting": ("Architecture", "fine_tune", "new_model"),
     "supply": ("TrainConfig",),
     "training": ("Wanted", "drain", "train"),

@@ -24,7 +24,7 @@ from napari_unet.session.subimage import around_plane
 
 if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model
-    from napari_unet.core.stacks import StackUpdate
+    from napari_unet.core.running import StackUpdate
 
 _PHASES = {"tiles": "segmenting", "faces": "joining the objects of", "objects": "numbering the objects of"}
 

@@ -20,8 +20,8 @@ from napari_unet.session.threads import leave_a_core
 
 if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model
-    from napari_unet.core.plan import StackPlan
-    from napari_unet.core.stacks import SegmentConfig, StackUpdate
+    from napari_unet.core.plan import SegmentConfig, StackPlan
+    from napari_unet.core.running import StackUpdate
     from napari_unet.core.unfinished import Request
 
 CPU_TILE = 512
@@ -68,7 +68,7 @@ def work(job: Job, threads: int | None) -> Generator["StackUpdate | str", None, 
 
 
 def _into_layer(job: Job) -> Generator["StackUpdate | str", None, None]:
-    from napari_unet.core.stacks import segment_into  # torch
+    from napari_unet.core.arrays import segment_into  # torch
 
     order, config = job.order, config_of(job.order)
     assert job.sink is not None
@@ -131,7 +131,7 @@ def cannot_go_on(request: "Request") -> str | None:
 def config_of(order: Order) -> "SegmentConfig":
     """Return how to segment; tiles are small only where they take long."""
     from napari_unet.core.devices import choose_device
-    from napari_unet.core.stacks import SegmentConfig  # torch
+    from napari_unet.core.plan import SegmentConfig  # torch
 
     is_slow = choose_device(order.device).type == "cpu" and order.model.axes == "YX"
     return SegmentConfig(kind=order.kind, device=order.device, tile=CPU_TILE if is_slow else None)
@@ -139,7 +139,7 @@ def config_of(order: Order) -> "SegmentConfig":
 
 def layout_of(order: Order, image: Image) -> ResultLayout:
     """Return what the result will be; ValueError where it cannot be."""
-    from napari_unet.core.stacks import result_layout  # torch
+    from napari_unet.core.plan import result_layout  # torch
 
     return result_layout(order.model, image, config_of(order))
 

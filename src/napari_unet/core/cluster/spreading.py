@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import islice
+from itertools import count, islice, repeat
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -53,10 +54,12 @@ def spread(
     flying: dict[Future[Any], list[T]] = {}
     landed = as_completed(loop=client.loop)
     timed = partial(_timed, do)
+    # one name and numbers: the scheduler remembers every name
+    keys = zip(repeat(f"tasks-{uuid4().hex}"), count())
     try:
         while True:
             batches = list(_batches(todo, pace.size, pace.n_at_once - len(flying)))
-            futures = client.map(timed, batches, pure=False) if batches else []
+            futures = client.map(timed, batches, key=list(islice(keys, len(batches)))) if batches else []
             flying.update(zip(futures, batches, strict=True))
             landed.update(futures)
             if not flying:

@@ -1,0 +1,186 @@
+"""Segment an image into memory, or into whatever takes arrays at regions."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_unet.core.devices import choose_device
+from napari_unet.core.inference import Predictor
+from napari_unet.core.io import Image
+from napari_unet.core.io.image import make_image
+from napari_unet.core.io.layout import Sink
+from napari_unet.core.modelfile import Model
+from napari_unet.core.normalise import Intensity
+from napari_unet.core.plan import Block, SegmentConfig, StackPlan, plan_stack, result_layout, seen_image
+from napari_unet.core.resampling import Regrid
+from napari_unet.core.results import ArraySink, Kind
+from napari_unet.core.running import StackResult, StackUpdate, computing, overlapped
+from napari_unet.core.tiling import Region
+from napari_unet.core.work import BlockWork, Ready, number_planes, write_region
+
+
+def segment(
+    model: Model,
+    image: Image | NDArray[Any],
+    *,
+    kind: Kind | None = None,
+    halo: str | int = "auto",
+    tile: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    match_spacing: bool = False,
+) -> NDArray[Any]:
+    """Segment an image that fits in memory.
+
+    Parameters
+    ----------
+    model : Model
+        2D models see a stack plane by plane.
+    image : Image or ndarray (Y, X) or (Z, Y, X)
+        As many channels as the model's; other axes need an `Image`.
+    kind, halo, tile, device, precision, match_spacing : optional
+        As of `SegmentConfig`.
+
+    Returns
+    -------
+    ndarray
+        Labels (T, Z, Y, X) in the smallest unsigned type, probabilities (T, C, Z, Y, X) of float32, or
+        objects of uint32; without the axes that the image does not have.
+
+    Raises
+    ------
+    ValueError
+        If image and model do not fit.
+
+    Examples
+    --------
+    >>> from napari_unet.core.networks.unet import UNet, UNetConfig
+    >>> from napari_unet.core.targets import ClassLabel
+    >>> classes = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "nucleus"))
+    >>> model = Model(UNet(UNetConfig(width=4, depth=1)), "unet", "classes", classes, "YX", (1.0, 1.0),
+    ...               "pixel", ("",), "percentile", {}, "0.1.0")
+    >>> labels = segment(model, np.zeros((3, 20, 30), np.uint16))
+    >>> labels.shape, labels.dtype
+    ((3, 20, 30), dtype('uint8'))
+    """
+    if not isinstance(image, Image):
+        image = _named(image)
+    config = SegmentConfig(kind, halo, tile, device, precision, match_spacing)
+    layout = result_layout(model, image, config)
+    sink = ArraySink(np.zeros(layout.shape, layout.dtype))
+    for _ in segment_into(model, image, sink, config):
+        pass
+    return sink.array
+
+
+def segment_into(
+    model: Model,
+    image: Image,
+    sink: Sink,
+    config: SegmentConfig | None = None,
+    intensity: Intensity | None = None,
+    *,
+    plan: StackPlan | None = None,
+    first: int = 0,
+) -> Generator[StackUpdate, None, StackResult]:
+    """Segment an image into whatever takes arrays at regions.
+
+    Parameters
+    ----------
+    model : Model
+        2D models see a stack plane by plane.
+    image : Image
+        As many channels as the model's.
+    sink : Sink
+        Is handed the result in pieces that cover it once; see `result_layout` for its axes and type.
+    config : SegmentConfig, optional
+        How to segment.
+    intensity : Intensity, optional
+        That of the whole image, where it is known already; else it is measured.
+    plan : StackPlan, optional
+        What an earlier run has decided.
+    first : int, optional
+        With which task to begin: the one after the last update of an earlier run that had a region.
+
+    Yields
+    ------
+    StackUpdate
+        After each block.
+
+    Returns
+    -------
+    StackResult
+        What was decided and counted.
+
+    Raises
+    ------
+    ValueError
+        If image and model do not fit, before anything is written.
+    """
+    config = config or SegmentConfig()
+    layout = result_layout(model, image, config)
+    image, seen = layout.image, seen_image(model, layout.image, config)
+    predictor = Predictor(model.network, choose_device(config.device), config.precision)
+    plan = plan or plan_stack(predictor, model, seen, config, layout, intensity)
+    blocks = BlockWork(plan, replace(layout, image=seen), seen, predictor, image)
+    sink = sink if seen is image else Regrid(sink, image, seen)
+    write = (ObjectWriter if layout.kind == "objects" else BlockWriter)(blocks, sink)
+    n_nonfinite = 0
+    with computing(plan, predictor):
+        for ready, region in overlapped(blocks, range(first, len(plan)), write):
+            n_nonfinite += ready.n_nonfinite
+            n_done = ready.task + 1
+            n_voxels_done = plan.n_voxels * n_done // len(plan)
+            yield StackUpdate("tiles", ready.task, n_done, len(plan), n_voxels_done, plan.n_voxels, region)
+    return StackResult(plan, predictor.device, n_nonfinite)
+
+
+class BlockWriter:
+    """Writes each block where it belongs."""
+
+    def __init__(self, blocks: BlockWork, sink: Sink) -> None:
+        self._blocks, self._sink = blocks, sink
+
+    def __call__(self, ready: Ready, result: NDArray[Any]) -> Region | None:
+        """Take the result of a block; return the region that has been written."""
+        write_region(self._sink, self._blocks.place(ready.block), result)
+        return self._blocks.place_below(ready.block)
+
+
+class ObjectWriter:
+    """Collects the foreground of planes or a volume: objects are whole only when these are."""
+
+    def __init__(self, blocks: BlockWork, sink: Sink) -> None:
+        self._blocks, self._sink, self._n_objects = blocks, sink, 0
+        self._foreground = np.zeros(0, bool)
+
+    def __call__(self, ready: Ready, result: NDArray[Any]) -> Region | None:
+        """Take the foreground of a block; return the region of planes or volume with the last of them."""
+        grid = self._blocks.plan.grid
+        if ready.task % len(grid) == 0:
+            self._foreground = np.zeros((ready.block.n_planes, *grid.shape), bool)
+        self._foreground[:, *ready.block.tile.write] = result
+        if (ready.task + 1) % len(grid):
+            return None
+        n_objects, numbers = number_planes(self._foreground, self._blocks.layout.ndim)
+        numbers[self._foreground] += np.uint32(self._n_objects)  # no object is in two planes
+        self._n_objects += n_objects
+        whole = Block(
+            ready.block.outer, replace(ready.block.tile, write=tuple(slice(0, size) for size in grid.shape))
+        )
+        write_region(self._sink, self._blocks.place(whole), numbers)
+        return self._blocks.place_below(whole)
+
+
+def _named(array: NDArray[Any]) -> Image:
+    """Name the axes of an array that can only be a plane or a stack."""
+    if array.ndim not in (2, 3):
+        raise ValueError(f"the array has {array.ndim} axes: name them with an Image")
+    if array.ndim == 3 and array.shape[-1] in (3, 4):
+        raise ValueError(
+            f"the array has the shape {array.shape}, as colours have: name its axes with an Image"
+        )
+    return make_image(array, "ZYX"[-array.ndim :], {}, "pixel", (), "the array")

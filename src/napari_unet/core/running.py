@@ -1,0 +1,90 @@
+"""Blocks in this process: reading, predicting and writing them overlap; and what is told meanwhile."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, TypeVar
+
+import torch
+from numpy.typing import NDArray
+
+from napari_unet.core.devices import memory_reused
+from napari_unet.core.inference import Predictor
+from napari_unet.core.plan import StackPlan
+from napari_unet.core.tiling import Region
+from napari_unet.core.work import BlockWork, Ready
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StackUpdate:
+    """How far it is: the phase and its tasks, the pixels of all planes, and where it has just written.
+
+    The region is one of the result, in its axes; None where nothing was written that is final: objects get
+    their numbers at the end.
+    """
+
+    phase: str
+    task: int
+    n_done: int
+    n_tasks: int
+    n_voxels_done: int
+    n_voxels: int
+    region: Region | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StackResult:
+    """What was done: the plan, where it was computed, and the pixels that were not finite and read as 0."""
+
+    plan: StackPlan
+    device: torch.device
+    n_nonfinite: int
+
+    @property
+    def n_voxels(self) -> int:
+        """Pixels or voxels of the stack."""
+        return self.plan.n_voxels
+
+
+def overlapped(
+    blocks: BlockWork, tasks: Iterable[int], write: Callable[[Ready, NDArray[Any]], T]
+) -> Iterator[tuple[Ready, T]]:
+    """Predict blocks while the next ones are read and the ones before are written."""
+    todo = iter(tasks)
+    n_at_once = blocks.n_at_once
+
+    def read(batch: Sequence[int]) -> list[Ready]:
+        return [blocks.read(task) for task in batch]
+
+    def write_all(ready: Sequence[Ready], results: Sequence[NDArray[Any]]) -> list[tuple[Ready, T]]:
+        return [(each, write(each, result)) for each, result in zip(ready, results, strict=True)]
+
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        ahead = reader.submit(read, list(islice(todo, n_at_once)))
+        behind: Future[list[tuple[Ready, T]]] | None = None
+        while ready := ahead.result():
+            ahead = reader.submit(read, list(islice(todo, n_at_once)))
+            results = blocks.predict(ready)
+            if behind is not None:
+                yield from behind.result()
+            kept = [replace(each, planes=()) for each in ready]  # pixels that nobody needs any more
+            behind = writer.submit(write_all, kept, results)
+        if behind is not None:
+            yield from behind.result()
+
+
+@contextmanager
+def computing(plan: StackPlan, predictor: Predictor) -> Iterator[None]:
+    """Compute with as many threads as were decided, where the result depends on it; keep memory meanwhile."""
+    before = torch.get_num_threads()
+    if predictor.precision == "fp32":
+        torch.set_num_threads(plan.n_threads)
+    try:
+        with memory_reused():
+            yield
+    finally:
+        torch.set_num_threads(before)
