@@ -203,7 +203,7 @@ def test_segmenting_is_cancelled_and_the_training_goes_on(training, by_hand):
     by_hand.until(lambda: training.state.segmenting)
     training.cancel()
     by_hand.until(lambda: not training.state.segmenting)
-    assert "segmenting blobs was cancelled: what is done stays in the layer" in training.sentences
+    assert "segmenting blobs was cancelled" in training.sentences
     assert not training.wanted.pause
 
 

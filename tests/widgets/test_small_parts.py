@@ -1,5 +1,6 @@
 """Parts that are a few buttons: what can be pressed when, and what it asks of the session."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,19 @@ def test_segmenting_needs_an_image_and_a_model(make, state, names):
     part = make(SegmentPart)
     part.show_state(state)
     assert pressable(part) == names
+
+
+def test_a_cancelled_segmentation_is_said_to_end_and_what_is_there_to_go_on(make):
+    part = make(SegmentPart)
+    stack, cancel = (part.findChild(QPushButton, name) for name in ("segment_stack", "cancel"))
+    ending = SessionState(choice=CHOICE, plane=(3,), has_model=True, segmenting=True, cancelling=True)
+    part.show_state(ending)
+    assert pressable(part) == set()
+    assert all("it ends after the tile at work" in button.toolTip() for button in (stack, cancel))
+    part.show_state(replace(READY, begun="2 of 5 slices are there"))
+    assert "2 of 5 slices are there: with the same model and image it goes on" in stack.toolTip()
+    part.show_state(READY)
+    assert "goes on there" not in stack.toolTip()
 
 
 def test_segmenting_asks_the_session(make, session, press, monkeypatch):
