@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 import pytest
@@ -141,23 +140,21 @@ def test_a_huge_stack_is_worked_through_several_planes_at_once_so_that_there_are
 
 def test_a_block_has_a_size_that_memory_and_files_bear():
     image = image_of((FEW_TILES, 8192, 8192), "ZYX")
-    for kind, n_bytes in (("labels", 1), ("probabilities", 8), ("objects", 4)):
+    for kind, n_bytes in (("labels", 1), ("probabilities", 8), ("objects", 4)):  # 16, 8 and 16 planes
         plan = planned(model_of(), image, tile=1024, kind=kind)
-        n_read = prod(plan.grid.read_shape) * 4
-        assert plan.depth == min(MOST_BYTES // max(1024**2 * n_bytes, n_read), MOST_PLANES)
-        assert 1 < plan.depth < MOST_PLANES
+        assert plan.depth == min(MOST_BYTES // (1024**2 * n_bytes), MOST_PLANES)
 
 
 @pytest.mark.parametrize(
-    ("shape", "axes", "ndim"), [((20_000, 64, 64), "TYX", 2), ((20_000, 4, 8, 8), "TZYX", 3)]
+    ("shape", "axes", "ndim"), [((FEW_TILES, 64, 64), "TYX", 2), ((FEW_TILES, 4, 64, 8), "TZYX", 3)]
 )
 def test_time_points_are_never_put_together(shape, axes, ndim):
     assert planned(model_of(ndim), image_of(shape, axes), tile=32).depth == 1
 
 
 def test_a_thin_stack_of_many_tiles_has_blocks_as_thick_as_itself():
-    plan = planned(model_of(), image_of((3, 3200, 3200), "ZYX"), tile=32)
-    assert plan.depth == 3 and len(plan) == 10_000
+    plan = planned(model_of(), image_of((3, 16_000, 16_000), "ZYX"), tile=32)
+    assert plan.depth == 3 and len(plan) == 250_000
 
 
 def test_the_network_sees_the_image_as_it_is_unless_voxel_sizes_are_to_match():

@@ -21,10 +21,10 @@ from napari_unet.core.resampling import resampled
 from napari_unet.core.results import Kind, ResultLayout, ScoreType
 from napari_unet.core.tiling import Region, Shape, Tile, TileGrid
 
-FEW_TILES = 10_000
-"""A stack of more tiles is worked through in blocks of several planes, so that there are fewer files."""
-MOST_PLANES, MOST_BYTES = 16, 2**25
-"""Of a block, in the result as well as in what is read for it: a second one is read while it is predicted."""
+FEW_TILES = 250_000
+"""A stack of more tiles is worked through in blocks of several planes: fewer files for more memory."""
+MOST_PLANES, MOST_BYTES = 16, 2**26
+"""Of a block, in the result."""
 
 
 @dataclass(frozen=True)
@@ -308,9 +308,8 @@ def _depth(grid: TileGrid, outer_shape: Shape, layout: ResultLayout) -> int:
     if len(outer_shape) < 2 or prod(outer_shape) * len(grid) <= FEW_TILES:
         return 1
     n_values = len(layout.classes) if layout.kind == "probabilities" else 1
-    n_written = n_values * prod(grid.tile_shape) * layout.dtype.itemsize
-    n_read = layout.image.n_channels * prod(grid.read_shape) * np.dtype(np.float32).itemsize
-    return max(1, min(MOST_PLANES, outer_shape[1], MOST_BYTES // max(n_written, n_read)))
+    n_bytes = n_values * prod(grid.tile_shape) * layout.dtype.itemsize
+    return max(1, min(MOST_PLANES, outer_shape[1], MOST_BYTES // n_bytes))
 
 
 def _read(image: Image, region: Region) -> NDArray[Any]:
