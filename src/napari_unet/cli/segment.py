@@ -189,6 +189,8 @@ def cluster(workers: int | None, scheduler: str | None) -> Iterator[Any]:
         if warning := trust_warning(scheduler):
             typer.secho(warning, fg=typer.colors.YELLOW, err=True)
         with connect(scheduler) as client:
+            if not client.nthreads():
+                typer.secho(f"{scheduler} has no workers yet: waiting for them", err=True)
             yield client
     else:
         yield None

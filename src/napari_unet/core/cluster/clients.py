@@ -17,6 +17,12 @@ _LOCAL = (HOST, "localhost", "::1")
 _FAILURES = 10  # of workers during one task, before the run gives up: a worker's neighbours are innocent
 _MEMORY = "distributed.worker.memory"
 _SECONDS = 20  # for a scheduler to answer
+# tasks run beside the main thread: one arena for all, so that memory is reused there too; see `memory_reused`
+_ENVIRONMENT = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+}
 
 
 @contextmanager
@@ -45,6 +51,7 @@ def local_client(n_workers: int) -> "Iterator[Client]":
     if n_workers < 1:
         raise ValueError(f"there are to be {n_workers} workers: choose at least 1")
     require_dask()
+    import dask
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
     # even without its pages Dask's web server listens, unless told otherwise to the whole world
@@ -56,6 +63,7 @@ def local_client(n_workers: int) -> "Iterator[Client]":
         "allowed_failures": _FAILURES,
     }
     with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ": _ENVIRONMENT}),
         SpecCluster(
             workers={
                 number: {"cls": Nanny, "options": _worker_options(number, n_workers)}
