@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_unet.core import devices
 from napari_unet.core.devices import (
     can_reuse_memory,
     choose_device,
@@ -16,6 +17,7 @@ from napari_unet.core.devices import (
     computes_bf16,
     describe_device,
     free_memory,
+    full_precision,
     is_out_of_memory,
     memory_reused,
 )
@@ -112,3 +114,27 @@ def test_memory_that_was_kept_is_handed_back_at_the_end():
         del blocks
         assert resident() > before + 2**29
     assert resident() < before + 2**28
+
+
+def test_full_precision_is_full_and_ends_with_the_block():
+    before = torch.backends.cudnn.allow_tf32
+    with full_precision(True):
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == before
+    with full_precision(False):
+        assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.mark.parametrize(("most", "expected"), [("3000", 2000), ("500", 0), ("max", None)])
+def test_the_limit_of_a_container_counts(most, expected, tmp_path, monkeypatch):
+    group = tmp_path / "sys/fs/cgroup/job"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text(f"{most}\n")
+    (group / "memory.stat").write_text("anon 1000\nfile 70\n")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text("0::/job\n")
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 8 kB\n")
+    monkeypatch.setattr(
+        devices, "Path", lambda *parts: tmp_path.joinpath(*(str(p).lstrip("/") for p in parts))
+    )
+    assert free_memory(torch.device("cpu")) == (8 * 1024 if expected is None else expected)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
@@ -10,19 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.core.inference import Predictor
-from napari_unet.core.io import Image
+from napari_unet.core.io import Image, Source
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.normalise import Intensity
 from napari_unet.core.plan import (
     FEW_TILES,
-    MOST_BYTES,
+    MOST_PIXELS,
     MOST_PLANES,
+    MOST_WRITTEN,
     SegmentConfig,
     StackPlan,
     plan_stack,
     result_layout,
     seen_image,
+    with_model_channels,
 )
 from napari_unet.core.targets import ClassLabel
 from napari_unet.core.tiling import TileGrid
@@ -45,20 +48,24 @@ class Virtual:
 
 def image_of(shape, axes, spacing=None, unit="pixel"):
     n_spatial = sum(axis in "ZYX" for axis in axes)
-    return Image(Virtual(shape), axes, spacing or (1.0,) * n_spatial, unit, ("",), "made")
+    n_channels = shape[axes.index("C")] if "C" in axes else 1
+    return Image(Virtual(shape), axes, spacing or (1.0,) * n_spatial, unit, ("",) * n_channels, "made")
 
 
-def model_of(ndim=2, n_classes=2, spacing=None, unit="pixel"):
-    network = UNet(UNetConfig(ndim=ndim, width=2, depth=1, n_classes=n_classes)).eval()
+def model_of(ndim=2, n_classes=2, spacing=None, unit="pixel", in_channels=1):
+    network = UNet(
+        UNetConfig(ndim=ndim, width=2, depth=1, in_channels=in_channels, n_classes=n_classes)
+    ).eval()
     classes = tuple(ClassLabel(value + 1, value, f"class {value}") for value in range(n_classes))
-    about = ("ZYX"[-ndim:], spacing or (1.0,) * ndim, unit, ("",), "percentile", {}, "0")
+    about = ("ZYX"[-ndim:], spacing or (1.0,) * ndim, unit, ("",) * in_channels, "percentile", {}, "0")
     return Model(network, "unet", "classes", classes, *about)
 
 
 def planned(model, image, **options):
     config = SegmentConfig(**{"halo": 0, "precision": "fp32", "device": "cpu"} | options)
     predictor = Predictor(model.network, torch.device("cpu"), "fp32")
-    return plan_stack(predictor, model, image, config, result_layout(model, image, config), KNOWN)
+    seen = seen_image(model, image, config)
+    return plan_stack(predictor, model, seen, config, result_layout(model, image, config), KNOWN)
 
 
 @st.composite
@@ -142,7 +149,7 @@ def test_a_block_has_a_size_that_memory_and_files_bear():
     image = image_of((FEW_TILES, 8192, 8192), "ZYX")
     for kind, n_bytes in (("labels", 1), ("probabilities", 8), ("objects", 4)):  # 16, 8 and 16 planes
         plan = planned(model_of(), image, tile=1024, kind=kind)
-        assert plan.depth == min(MOST_BYTES // (1024**2 * n_bytes), MOST_PLANES)
+        assert plan.depth == min(MOST_WRITTEN // (1024**2 * n_bytes), MOST_PLANES)
 
 
 @pytest.mark.parametrize(
@@ -210,3 +217,35 @@ def test_a_plan_differs_when_anything_in_it_does():
 def test_options_that_mean_nothing_are_refused(option):
     with pytest.raises(ValueError, match=f"{next(iter(option))} is"):
         SegmentConfig(**option)
+
+
+def test_a_tile_is_smaller_where_it_lies_over_many_pixels_of_the_image():
+    model = model_of(spacing=(8.0, 8.0), unit="µm")
+    plan = planned(model, image_of((16_384, 16_384), "YX", (1.0, 1.0), "µm"), match_spacing=True)
+    assert plan.grid.shape == (2048, 2048) and max(plan.grid.tile_shape) <= 1024
+    assert prod(plan.grid.tile_shape) * 64 <= MOST_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("of_model", "of_image", "expected"),
+    [
+        (("dna", "actin"), ("actin", "x", "dna"), ("dna", "actin")),
+        (("", ""), ("", "dna"), ("", "dna")),
+        (("",), ("dna", ""), ("dna", "")),
+        (("dna", "dna"), ("dna", "actin"), ("dna", "actin")),
+        (("dna",), ("dna", "dna"), ("dna", "dna")),
+        (("dna",), ("actin",), ("actin",)),
+    ],
+)
+def test_a_model_finds_its_channels_by_name_where_names_tell_them(of_model, of_image, expected):
+    model = replace(model_of(in_channels=len(of_model)), channels=of_model)
+    image = replace(image_of((len(of_image), 8, 8), "CYX"), channels=of_image)
+    assert with_model_channels(model, image).channels == expected
+
+
+def test_channels_that_were_chosen_stay_as_they_were_chosen():
+    model = replace(model_of(in_channels=2), channels=("dna", "actin"))
+    image = replace(
+        image_of((2, 8, 8), "CYX"), channels=("actin", "dna"), source=Source(("a.tif",), channels=(0, 1))
+    )
+    assert with_model_channels(model, image) is image

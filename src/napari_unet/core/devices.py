@@ -121,6 +121,18 @@ def unless_memory_is_short(work: Callable[[], T]) -> T | None:
 
 
 @contextmanager
+def full_precision(wanted: bool) -> Iterator[None]:
+    """Let cuDNN multiply fp32 as fp32 within the block, not as TF32, where that is wanted."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32
+    cudnn.allow_tf32 = before and not wanted
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
+
+
+@contextmanager
 def memory_reused() -> Iterator[None]:
     """Let this process keep, within the block, what it frees for what comes next; hand it back at the end."""
     reuse_memory()
@@ -150,14 +162,27 @@ def can_reuse_memory() -> bool:
     return sys.platform == "linux" and is_main and hasattr(ctypes.CDLL(None), "mallopt")  # musl has none
 
 
+def _room_in_group() -> int:
+    """Return the bytes that a container or a job of a cluster leaves to this process."""
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        name = next(line for line in lines if line.startswith("0::")).removeprefix("0::/")
+        group = Path("/sys/fs/cgroup", name)
+        most = int((group / "memory.max").read_text())  # "max" where there is no limit
+        facts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return max(0, most - int(facts["anon"]))
+    return sys.maxsize
+
+
 def free_memory(device: torch.device) -> int:
     """Return the bytes that are free on a device; a guess where the system does not tell."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "cuda":  # what torch keeps for itself is free for the next tile
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     with suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable"):
-                return int(line.split()[1]) * 1024
+                return min(int(line.split()[1]) * 1024, _room_in_group())
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return 4 * 2**30

@@ -23,8 +23,10 @@ from napari_unet.core.tiling import Region, Shape, Tile, TileGrid
 
 FEW_TILES = 250_000
 """A stack of more tiles is worked through in blocks of several planes: fewer files for more memory."""
-MOST_PLANES, MOST_BYTES = 16, 2**26
-"""Of a block, in the result."""
+MOST_PLANES, MOST_WRITTEN, MOST_READ = 16, 2**26, 3 * 2**27
+"""Planes of a block, bytes of it in the result, and bytes of what is read for it."""
+MOST_PIXELS = 2**26
+"""Of the image's own, below a tile of what the network sees at another voxel size."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,8 @@ def plan_stack(
         block = _read(image, region)
         return normalise(block.reshape(len(block), *block.shape[-ndim:]), intensity)
 
-    grid = choose_grid(predictor, read, shape, halo=config.halo, tile=config.tile)
+    bounds = [side for side in (config.tile, _largest_tile(image, layout.image, ndim)) if side is not None]
+    grid = choose_grid(predictor, read, shape, halo=config.halo, tile=min(bounds, default=None))
     outer_shape = shape[:-ndim]
     return StackPlan(
         grid,
@@ -266,12 +269,15 @@ def with_model_channels(model: Model, image: Image) -> Image:
     Returns
     -------
     Image
-        The image as it is where one of the model's channels has no name, or none of that name is there.
+        The image as it is where channels were chosen for it, where not all of the model's have names of
+        their own, and where the image has not each of them once.
     """
-    names = image.channels
-    if not all(names.count(name) == 1 for name in model.channels) or names == model.channels:
+    wanted, names = model.channels, image.channels
+    is_chosen = image.source is not None and image.source.channels is not None
+    is_named = all(wanted) and len(set(wanted)) == len(wanted)
+    if is_chosen or not is_named or wanted == names or any(names.count(name) != 1 for name in wanted):
         return image
-    return override(image, channels=[names.index(name) for name in model.channels])
+    return override(image, channels=[names.index(name) for name in wanted])
 
 
 def seen_image(model: Model, image: Image, config: SegmentConfig) -> Image:
@@ -308,8 +314,16 @@ def _depth(grid: TileGrid, outer_shape: Shape, layout: ResultLayout) -> int:
     if len(outer_shape) < 2 or prod(outer_shape) * len(grid) <= FEW_TILES:
         return 1
     n_values = len(layout.classes) if layout.kind == "probabilities" else 1
-    n_bytes = n_values * prod(grid.tile_shape) * layout.dtype.itemsize
-    return max(1, min(MOST_PLANES, outer_shape[1], MOST_BYTES // n_bytes))
+    n_written = n_values * prod(grid.tile_shape) * layout.dtype.itemsize
+    n_read = layout.image.n_channels * prod(grid.read_shape) * np.dtype(np.float32).itemsize
+    return max(1, min(MOST_PLANES, outer_shape[1], MOST_WRITTEN // n_written, MOST_READ // n_read))
+
+
+def _largest_tile(image: Image, below: Image, ndim: int) -> int | None:
+    """Bound the side of a tile where each of its pixels lies over many of the image's own."""
+    ratios = [new / old for new, old in zip(image.spacing[-ndim:], below.spacing[-ndim:], strict=True)]
+    n_below = prod(ratios)
+    return int((MOST_PIXELS / n_below) ** (1 / ndim)) if n_below > 1 else None
 
 
 def _read(image: Image, region: Region) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from numpy.typing import NDArray
 
-from napari_unet.core.devices import memory_reused
+from napari_unet.core.devices import full_precision, memory_reused, repeatable
 from napari_unet.core.inference import Predictor
 from napari_unet.core.plan import StackPlan
 from napari_unet.core.tiling import Region
@@ -81,10 +81,11 @@ def overlapped(
 def computing(plan: StackPlan, predictor: Predictor) -> Iterator[None]:
     """Compute with as many threads as were decided, where the result depends on it; keep memory meanwhile."""
     before = torch.get_num_threads()
-    if predictor.precision == "fp32":
+    is_fp32 = predictor.precision == "fp32"
+    if is_fp32:
         torch.set_num_threads(plan.n_threads)
     try:
-        with memory_reused():
+        with memory_reused(), repeatable(True), full_precision(is_fp32):
             yield
     finally:
         torch.set_num_threads(before)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -282,10 +281,3 @@ def join_objects(
         for neighbour, found in note.get("pairs", ())
     )
     return join(n_objects, pairs)
-
-
-def paths_of(folder: Path, final: Path) -> tuple[Path, Path, Path]:
-    """Return where journal, result and parts lie in the folder of an unfinished result."""
-    suffixes = ".ome.tiff", ".ome.tif", ".ome.zarr"
-    suffix = next((each for each in suffixes if final.name.lower().endswith(each)), final.suffix.lower())
-    return folder / "journal.jsonl", folder / f"result{suffix}", folder / "parts.zarr"
