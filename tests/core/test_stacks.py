@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.core.arrays import segment, segment_into
+from napari_unet.core.examples import image_intensity
 from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.io import Image, open_image, open_stack
 from napari_unet.core.io.tiff_writer import TiffSink
@@ -24,6 +25,7 @@ from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.normalise import Intensity, measure_intensity, normalise
 from napari_unet.core.objects import connected_objects
 from napari_unet.core.plan import SegmentConfig, plan_stack, result_layout
+from napari_unet.core.results import ArraySink
 from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import ClassLabel
 
@@ -518,3 +520,13 @@ def test_a_file_of_objects_has_the_smallest_type_that_numbers_them(n_planes, dty
     )
     written = open_image(tmp_path / "out.ome.zarr")
     assert written.dtype == dtype and written.read().max() == 2 * n_planes
+
+
+def test_an_intensity_that_is_known_is_that_of_the_channels_that_it_was_measured_on():
+    model = replace(threshold_model(), channels=("cells",))
+    image = replace(
+        image_of(np.stack([blobs(20, 30) // 50, blobs(20, 30)]), "CYX"), channels=("other", "cells")
+    )
+    sink = ArraySink(np.zeros((20, 30), np.uint8))
+    finish(segment_into(model, image, sink, intensity=image_intensity(image)))
+    np.testing.assert_array_equal(sink.array > 0, blobs(20, 30) > 1000)
