@@ -145,6 +145,85 @@ def test_a_dataset_in_another_file_is_refused(tmp_path: Path, kind: str):
         open_image(tmp_path / "a.h5")
 
 
+def _show_numbered(file: h5py.File, name: str, pattern: bytes) -> None:
+    """Make a virtual dataset whose planes are as many datasets as there are."""
+    space = h5py.h5s.create_simple((1, 20, 30), (h5py.h5s.UNLIMITED, 20, 30))
+    space.select_hyperslab((0, 0, 0), (h5py.h5s.UNLIMITED, 1, 1), block=(1, 20, 30))
+    created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    created.set_virtual(space, b".", pattern, h5py.h5s.create_simple((20, 30)))
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.NATIVE_UINT16, space, created)
+
+
+def _show(file: h5py.File, name: str, *shown: str) -> None:
+    """Make a virtual dataset of datasets of the same file, which need not be there yet."""
+    layout = h5py.VirtualLayout((len(shown), 20, 30), "u2")
+    for i, other in enumerate(shown):
+        layout[i] = h5py.VirtualSource(".", other, (20, 30), "u2")
+    file.create_virtual_dataset(name, layout)
+
+
+@pytest.mark.parametrize(
+    "kind", ["external link", "link through a group", "virtual dataset", "external storage"]
+)
+def test_a_virtual_dataset_shows_nothing_of_another_file(tmp_path: Path, kind: str):
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["raw"] = PIXELS
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        _link_outside(file, kind)
+        file["fine"] = PIXELS[0, 0]
+        _show(file, "over", "/fine", "/raw")
+        _show(file, "above", "over")
+    for member in ("over", "above"):
+        with pytest.raises(
+            ValueError, match=r"^a\.h5 cannot be read \('.*raw' lies in another file, 'secret\.h5'\)"
+        ):
+            open_image(f"{tmp_path}/a.h5:/{member}")
+
+
+def test_virtual_datasets_within_the_file_are_read_unless_they_go_in_circles(tmp_path: Path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["deep/raw"], file["other"] = PIXELS[0, 0], PIXELS[1, 1]
+        file["link"] = h5py.SoftLink("/deep/raw")
+        _show(file, "shown", "link", "/other")
+        _show(file, "again", "/shown")
+        _show(file, "left", "right")
+        _show(file, "right", "left")
+        _show_numbered(file, "many", b"/raw%b")
+        _show(file, "nothing", "/absent")
+    np.testing.assert_array_equal(
+        open_image(f"{tmp_path}/a.h5:/shown").read()[0], [PIXELS[0, 0], PIXELS[1, 1]]
+    )
+    for member, reason in (
+        ("left", "'left' is made of virtual datasets in circles"),
+        ("many", "'many' shows numbered datasets, '/raw%b'"),
+        ("nothing", "has no dataset '/absent'"),
+    ):
+        with pytest.raises(ValueError, match=rf"^a\.h5 .*{reason}"):
+            open_image(f"{tmp_path}/a.h5:{member}")
+
+
+def test_a_file_that_another_program_writes_is_told_from_a_damaged_one(tmp_path: Path):
+    fcntl = pytest.importorskip("fcntl")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = PIXELS
+    with open(tmp_path / "a.h5", "rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # as the HDF5 library does while it writes
+        with pytest.raises(ValueError, match=r"^a\.h5 is open for writing in another program; close it"):
+            open_image(tmp_path / "a.h5")
+    np.testing.assert_array_equal(open_image(tmp_path / "a.h5").read(), PIXELS)
+
+
+def test_a_file_that_may_not_be_read_is_told_from_a_damaged_one(tmp_path: Path, monkeypatch):
+    (tmp_path / "a.h5").touch()
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Unable to synchronously open file")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    with pytest.raises(ValueError, match=r"^a\.h5 may not be read; ask its owner"):
+        open_image(tmp_path / "a.h5")
+
+
 def test_links_within_the_file_are_followed_unless_they_go_in_circles(tmp_path: Path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["deep/raw"] = PIXELS

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import h5py
 
 _LISTED = 10
+_DEEPEST = 8  # virtual datasets made of virtual datasets; more go in circles
+_LOCKED = ("unable to lock file", "already open for write")  # as the HDF5 library says it
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,22 +74,57 @@ def open_hdf5(path: Path, axes: str | None = None) -> Image:
 def _opened(path: Path, place: str = "") -> Iterator["h5py.File"]:
     import h5py
 
-    with readable(path, OSError, place=place), h5py.File(path, "r") as file:
+    with readable(path, OSError, place=place), _unlocked(path), h5py.File(path, "r") as file:
         yield file
 
 
-def _walk(node: "h5py.Group", member: str) -> "h5py.Dataset":
-    """Return a dataset, having followed no link out of the file."""
+@contextmanager
+def _unlocked(path: Path) -> Iterator[None]:
+    """Tell a file that is whole but may not be opened from one that is damaged."""
+    try:
+        yield
+    except PermissionError as error:
+        raise Unreadable(f"{path.name} may not be read; ask its owner for the right to read it") from error
+    except OSError as error:
+        if not any(sign in str(error) for sign in _LOCKED):
+            raise
+        raise Unreadable(
+            f"{path.name} is open for writing in another program; close it there (after a crash: h5clear -s)"
+        ) from error
+
+
+def _walk(file: "h5py.File", member: str) -> "h5py.Dataset":
+    """Return a dataset, having followed no link and no source of a virtual dataset out of the file."""
+    found = _dataset(file, member)
+    level = {member: found}
+    for _ in range(_DEEPEST):
+        names = {name for at, dataset in level.items() for name in _sources(dataset, at)}
+        if not names:
+            return found
+        level = {name: _dataset(file, name) for name in names}
+    raise ValueError(f"{member!r} is made of virtual datasets in circles")
+
+
+def _sources(dataset: "h5py.Dataset", member: str) -> set[str]:
+    """Return which datasets of the same file a virtual dataset shows; ValueError where it needs others."""
+    sources = dataset.virtual_sources() if dataset.is_virtual else []
+    foreign = [name for name, *_ in dataset.external or ()]
+    foreign += [source.file_name for source in sources if source.file_name != "."]
+    if foreign:
+        raise ValueError(f"{member!r} lies in another file, {foreign[0]!r}")
+    names = {source.dset_name for source in sources}
+    for name in names:
+        if "%" in name:  # stands for many names, which only reading would tell
+            raise ValueError(f"{member!r} shows numbered datasets, {name!r}")
+    return names
+
+
+def _dataset(node: "h5py.Group", member: str) -> "h5py.Dataset":
     import h5py
 
     found = _follow(node, member)
     if not isinstance(found, h5py.Dataset):
         raise _no_dataset(node, member)
-    foreign = [name for name, *_ in found.external or ()]
-    if found.is_virtual:
-        foreign += [source.file_name for source in found.virtual_sources() if source.file_name != "."]
-    if foreign:
-        raise ValueError(f"{member!r} lies in another file, {foreign[0]!r}")
     return found
 
 
