@@ -524,7 +524,8 @@ def test_a_file_of_objects_has_the_smallest_type_that_numbers_them(n_planes, dty
 
 def test_an_intensity_that_is_known_is_that_of_the_channels_that_it_was_measured_on():
     model = replace(threshold_model(), channels=("cells",))
-    image = replace(
+    pixels = np.stack([blobs(20, 30) // 50, blobs(20, 30)])
+    image = replace(image_of(pixels, "CYX"), channels=("other", "cells"))
         image_of(np.stack([blobs(20, 30) // 50, blobs(20, 30)]), "CYX"), channels=("other", "cells")
     )
     sink = ArraySink(np.zeros((20, 30), np.uint8))
