@@ -526,8 +526,6 @@ def test_an_intensity_that_is_known_is_that_of_the_channels_that_it_was_measured
     model = replace(threshold_model(), channels=("cells",))
     pixels = np.stack([blobs(20, 30) // 50, blobs(20, 30)])
     image = replace(image_of(pixels, "CYX"), channels=("other", "cells"))
-        image_of(np.stack([blobs(20, 30) // 50, blobs(20, 30)]), "CYX"), channels=("other", "cells")
-    )
     sink = ArraySink(np.zeros((20, 30), np.uint8))
     finish(segment_into(model, image, sink, intensity=image_intensity(image)))
     np.testing.assert_array_equal(sink.array > 0, blobs(20, 30) > 1000)
