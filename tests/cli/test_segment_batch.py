@@ -6,6 +6,7 @@ import pytest
 import tifffile
 import zarr
 
+from napari_unet.cli.running import Job
 from napari_unet.core.io import open_image
 
 PIXELS = np.random.default_rng(0).integers(0, 99, (40, 50), np.uint16)
@@ -45,6 +46,24 @@ def test_the_table_tells_about_every_image(segment, folder, tmp_path, capsys):
     assert "failed" in rows["1.tif"] and "copy the file again or save it anew" in rows["1.tif"]
     assert "2 pixels were NaN or infinite" in rows["[red].tif"]
     assert said.out.endswith("3 of 4 images segmented\n")
+
+
+def test_what_the_hardware_refuses_is_reported_and_the_rest_go_on(
+    segment, folder, tmp_path, capsys, monkeypatch
+):
+    run = Job.run
+
+    def refuse_one(job, request):
+        if request.path.name == "1.tif":
+            raise RuntimeError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
+        return run(job, request)
+
+    monkeypatch.setattr(Job, "run", refuse_one)
+    assert segment(folder, "--out", tmp_path / "results") == 1
+    assert names_in(tmp_path / "results") == ["0.tif", "2.tif"]
+    said = capsys.readouterr()
+    assert said.err == f"Error: {folder / '1.tif'}: CUDA error: unspecified launch failure\n"
+    assert said.out.endswith("2 of 3 images segmented\n")
 
 
 def test_results_have_the_wanted_format(segment, folder, tmp_path):

@@ -109,7 +109,7 @@ def test_existing_outputs_are_refused_before_anything_is_segmented(model, folder
     (results / "2.tif").write_bytes(b"precious")
     assert run(model, folder, "--out", results) == 2
     assert [path.name for path in results.iterdir()] == ["2.tif"]
-    assert "--overwrite" in capsys.readouterr().err
+    assert "keep them with --resume, or replace with --overwrite" in capsys.readouterr().err
     assert run(model, folder, "--out", results, "--overwrite") == 0
     assert open_image(results / "2.tif").spatial_shape == (40, 50)
 
@@ -284,5 +284,33 @@ def test_worker_processes_give_the_same_result(model, segment, folder, tmp_path)
 
 def test_a_scheduler_needs_an_address(segment, folder, tmp_path, capsys):
     pytest.importorskip("distributed")
-    assert segment(folder / "0.tif", "--out", tmp_path / "out.tif", "--scheduler", "nowhere") == 2
+    assert segment(folder / "0.tif", "--out", tmp_path / "out.ome.zarr", "--scheduler", "nowhere") == 2
     assert "nowhere is no address of a scheduler" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--out O --workers 2 --scheduler tcp://a:1", "choose one of them"),
+        ("--out O --workers 2 --match-spacing", "--match-spacing: leave out one"),
+        ("--out O --scheduler tcp://a:1 --match-spacing", "--match-spacing: leave out one"),
+        ("--out O --workers 2 --suffix .tif", "choose --suffix .ome.zarr"),
+        ("--into-image cells --kind probabilities", "a place for labels only"),
+        ("--out O --score-type uint8", "add --kind probabilities"),
+        ("--out O --score-type uint8 --kind objects", "add --kind probabilities"),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused_before_anything_is_started(
+    options, said, segment, folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "distributed", None)  # nobody asks for it
+    assert segment(folder, *options.replace("O", str(tmp_path / "out")).split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("Error: ") and error.count("\n") == 1 and said in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_workers_do_not_write_one_tiff(segment, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert segment(folder / "0.tif", "--out", tmp_path / "out.tif", "--workers", "2") == 2
+    assert "choose an output that ends in .ome.zarr" in capsys.readouterr().err

@@ -48,9 +48,10 @@ def attempt(job: Job, source: Input, output: Path | None) -> Row:
     try:
         request = job.request(source, output)
         outcome = job.run(request)
-    except (OSError, ValueError, MemoryError) as error:
-        typer.secho(f"Error: {source}: {error}", fg=typer.colors.RED, err=True)
-        return Row(image, "", Outcome(notes=(str(error),)))
+    except (OSError, ValueError, MemoryError, RuntimeError) as error:  # the last one of CUDA, or of Dask
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        typer.secho(f"Error: {source}: {reason}", fg=typer.colors.RED, err=True)
+        return Row(image, "", Outcome(notes=(reason,)))
     typer.echo(f"{request.path}: {outcome}")
     return Row(image, request.path.name, outcome)
 

@@ -23,7 +23,8 @@ def refuse_outputs(inputs: Sequence[Path], outputs: Sequence[Path], *, may_exist
     existing = [output for output in outputs if output.exists()]
     if existing and not may_exist:
         more = f" and {len(existing) - 1} more exist" if len(existing) > 1 else " exists"
-        raise FileExistsError(f"{existing[0]}{more}: choose another name or replace with --overwrite")
+        keep = ", keep them with --resume," if len(outputs) > 1 else ""
+        raise FileExistsError(f"{existing[0]}{more}: choose another name{keep} or replace with --overwrite")
 
 
 def make_folder(folder: Path) -> None:

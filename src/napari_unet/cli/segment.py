@@ -1,6 +1,6 @@
 """`napari-unet segment`: a model and images to segmented images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -48,8 +48,9 @@ def segment(
         ),
     ] = None,
     score_type: Annotated[
-        ScoreTypeName, typer.Option(help="Type of probabilities.", rich_help_panel=RESULT)
-    ] = "float32",
+        ScoreTypeName | None,
+        typer.Option(help="Type of probabilities; by default float32.", rich_help_panel=RESULT),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option(
@@ -121,6 +122,27 @@ def segment(
     from napari_unet.core.modelfile import load_model
     from napari_unet.core.plan import SegmentConfig
 
+    several = workers is not None or scheduler is not None
+    refuse_no_place(out, into_image, suffix, stack=stack)
+    refuse_contradictions(
+        {
+            "--workers starts processes here and --scheduler uses others: choose one of them": (
+                workers is not None and scheduler is not None
+            ),
+            "pieces of several workers share files with --match-spacing: leave out one of them": (
+                several and match_spacing
+            ),
+            f"several workers cannot write one {suffix}: choose --suffix .ome.zarr": (
+                several and suffix in (".tif", ".ome.tif")
+            ),
+            "--into-image has a place for labels only: give --kind probabilities an --out": (
+                into_image is not None and kind == "probabilities"
+            ),
+            f"--score-type is {score_type} but there are no scores: add --kind probabilities": (
+                score_type is not None and kind != "probabilities"
+            ),
+        }
+    )
     config = SegmentConfig(
         kind=kind,
         halo=int(halo) if halo.isdecimal() else halo,
@@ -128,15 +150,16 @@ def segment(
         device=choose_device(device).type,
         precision=precision,
         match_spacing=match_spacing,
-        score_type=score_type,
+        score_type=score_type or "float32",
     )
     opening = opening_options(axes, spacing, channels)
-    refuse_contradictions(out, into_image, suffix, stack=stack)
     inputs, many = find_inputs(input, stack=stack, position=position)
     if suffix is not None and not many:
         raise ValueError(f"--suffix is {suffix} but there is one image: --out says its format")
     if suffix is None and many:  # several processes can only write to a store together
-        suffix = ".tif" if workers is None and scheduler is None else ".ome.zarr"
+        suffix = ".ome.zarr" if several else ".tif"
+    if several and not many and out is not None and out.suffix.lower() != ".zarr":
+        raise ValueError(f"several workers cannot write one {out}: choose an output that ends in .ome.zarr")
     outputs: Sequence[Path | None] = [None] * len(inputs)
     if out is not None:
         outputs = plan_outputs(inputs, out, suffix, may_exist=overwrite or resume)
@@ -152,9 +175,7 @@ def segment(
             typer.echo(f"{request.path}: {job.run(request)}")
 
 
-def refuse_contradictions(
-    out: Path | None, into_image: str | None, suffix: str | None, *, stack: bool
-) -> None:
+def refuse_no_place(out: Path | None, into_image: str | None, suffix: str | None, *, stack: bool) -> None:
     """Refuse options that leave it open where the result goes, or say it twice."""
     if out is None and into_image is None:
         raise ValueError(
@@ -164,6 +185,13 @@ def refuse_contradictions(
         given = {"--out": out is not None, "--suffix": suffix is not None, "--stack": stack}
         if options := [option for option, is_given in given.items() if is_given]:
             raise ValueError(f"--into-image writes into the image itself: leave out {' and '.join(options)}")
+
+
+def refuse_contradictions(found: Mapping[str, bool]) -> None:
+    """Refuse what excludes each other: the first sentence of those that hold."""
+    for sentence, holds in found.items():
+        if holds:
+            raise ValueError(sentence)
 
 
 def plan_outputs(inputs: Sequence[Input], out: Path, suffix: str | None, *, may_exist: bool) -> list[Path]:
@@ -176,8 +204,6 @@ def plan_outputs(inputs: Sequence[Input], out: Path, suffix: str | None, *, may_
 @contextmanager
 def cluster(workers: int | None, scheduler: str | None) -> Iterator[Any]:
     """Start processes here, or join those of a cluster; None where neither is asked for."""
-    if workers is not None and scheduler is not None:
-        raise ValueError("--workers starts processes here and --scheduler uses others: choose one of them")
     if workers is not None:
         from napari_unet.core.cluster import local_client
 
