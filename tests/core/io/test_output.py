@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_unet.core.io import create_output, open_image
+from napari_unet.core.io.disk import remove
 
 SUFFIXES = (".tif", ".ome.tif", ".ome.zarr")
 AXES = ("YX", "ZYX", "CYX", "CZYX", "TYX", "TCZYX", "TZYX")
@@ -211,6 +212,13 @@ def test_what_threads_still_write_after_an_exception_does_not_remain(tmp_path: P
         late.start()
         raise RuntimeError
     late.join()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_into_which_nothing_writes_is_removed_without_a_pause(tmp_path: Path, monkeypatch):
+    (tmp_path / "x.ome.zarr" / "0").mkdir(parents=True)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail(f"waits {seconds} s"))
+    remove(tmp_path / "x.ome.zarr")
     assert not list(tmp_path.iterdir())
 
 

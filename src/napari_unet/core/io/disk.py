@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,9 +82,11 @@ def remove(path: Path) -> None:
 
 def _remove_folder(path: Path) -> None:
     """Remove until it stays away: after an error zarr's threads finish the chunks they have begun."""
+    failed = sys.exc_info()[0] is not None
     for _ in range(_REMOVALS):
         shutil.rmtree(path, ignore_errors=True)
-        time.sleep(_PAUSE)
+        if failed or path.exists():
+            time.sleep(_PAUSE)
         if not path.exists():
             return
     shutil.rmtree(path)  # says what is in the way
