@@ -255,6 +255,33 @@ def test_missing_chunks_are_counted_where_the_image_is_read(tmp_path: Path, vers
     assert not image.read()[1, :2, 16:, 16:].any() and not image.read()[1, 2:, :16, :16].any()
 
 
+@pytest.mark.parametrize(("zarr_format", "encoding"), [(2, "v2"), (3, "v2"), (3, "default")])
+@pytest.mark.parametrize("separator", [".", "/"])
+def test_missing_chunks_are_counted_however_they_are_named(
+    tmp_path: Path, zarr_format: int, encoding: str, separator: str
+):
+    names = {"name": encoding, "separator": separator}
+    pixels = zarr.create_array(
+        str(tmp_path / "a.zarr"),
+        data=PIXELS + 1,
+        chunks=(1, 2, 16, 16),
+        zarr_format=zarr_format,
+        chunk_key_encoding=names,
+    )
+    folder = tmp_path / "a.zarr"
+    assert count_missing_chunks(open_image(folder)) == 0
+    for place in ((0, 1, 1, 0), (1, 0, 1, 1)):
+        (folder / pixels.metadata.encode_chunk_key(place)).unlink()
+    (folder / "7.7.7.7").touch()  # none of its chunks
+    (folder / "c.0").touch()
+    assert count_missing_chunks(open_image(folder)) == 2
+    assert count_missing_chunks(open_image(folder, channels=[0])) == 1
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.name.startswith((".z", "zarr.json")):
+            path.unlink()
+    assert count_missing_chunks(open_image(folder)) == 16
+
+
 def test_chunks_of_several_channels_and_shards_are_counted_once(tmp_path: Path):
     options = {"chunks": (1, 2, 10, 10), "shards": (2, 4, 10, 30)}
     zarr.create_array(str(tmp_path / "a.zarr"), data=PIXELS + 1, **options)

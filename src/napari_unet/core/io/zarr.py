@@ -51,14 +51,36 @@ class ZarrPixels:
 
         `chosen` has the indices that count, of some dimensions. A million chunks take seconds.
         """
-        folder = self.path / self.array.path
+        folder = os.path.join(self.path, self.array.path)
         steps = self.array.shards or self.array.chunks
         touched = [
-            sorted({place // step for place in chosen.get(i, range(0, size, step))})
+            {place // step for place in chosen.get(i, range(0, size, step))}
             for i, (size, step) in enumerate(zip(self.shape, steps, strict=True))
         ]
         key = self.array.metadata.encode_chunk_key
-        return sum(not os.path.exists(folder / key(place)) for place in itertools.product(*touched))
+        there = sum(
+            all(index in wanted for index, wanted in zip(place, touched, strict=True)) and key(place) == name
+            for name, place in _chunk_files(folder, len(steps))
+        )
+        return math.prod(map(len, touched)) - there
+
+
+def _chunk_files(folder: str, ndim: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and places of the files that can be chunks, in one listing: c/0/1, c.0.1, 0/1 or 0.1."""
+    for name in _files(folder, ndim):
+        place = name.removeprefix("c/").removeprefix("c.").replace(".", "/").split("/")
+        if len(place) == ndim and all(map(str.isdecimal, place)):
+            yield name, tuple(map(int, place))
+
+
+def _files(folder: str, depth: int) -> Iterator[str]:
+    """Names of the files in a folder and `depth` folders below it; links are followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                yield entry.name
+            elif depth and entry.is_dir():
+                yield from (f"{entry.name}/{name}" for name in _files(entry.path, depth - 1))
 
 
 def open_zarr(path: Path, axes: str | None = None, position: int | None = None) -> Image:
