@@ -21,17 +21,20 @@ def stack(tmp_path):
     return path
 
 
-def end_with(ending, out, *arguments):
+def end_with(ending, out, *arguments, to=os.kill):
     """Run the command, end it by a signal once ten more tiles are done; return exit code and words."""
     journal = out.with_name(f"{out.name}.unfinished") / "journal.jsonl"
     before = count_lines(journal)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [*COMMAND, *map(str, arguments), "--out", str(out), "--tile", "32"]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         while count_lines(journal) < before + 10 and process.poll() is None:
             time.sleep(0.005)
-        process.send_signal(ending)
-        return process.wait(), process.stderr.read()
+        to(process.pid, ending)
+        said = process.stderr.read()  # to the end of the last worker
+        return process.wait(), said
 
 
 def count_lines(journal):
@@ -56,6 +59,16 @@ def test_a_run_that_was_stopped_and_killed_goes_on_and_its_result_is_the_same(
     assert segment(stack, "--out", whole, "--tile", 32) == 0
     assert out.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir() if "unfinished" in path.name) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs signals")
+def test_ctrl_c_with_workers_is_one_sentence(model, stack, tmp_path):
+    """A terminal sends it to the workers as well."""
+    pytest.importorskip("distributed")
+    out = tmp_path / "labels.ome.zarr"
+    code, said = end_with(signal.SIGINT, out, model, stack, "--workers", "2", to=os.killpg)
+    assert code == 130 and not out.exists()
+    assert said.startswith("Stopped with ") and said.count("\n") == 1, said
 
 
 @pytest.fixture

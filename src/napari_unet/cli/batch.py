@@ -48,6 +48,8 @@ def attempt(job: Job, source: Input, output: Path | None) -> Row:
     try:
         request = job.request(source, output)
         outcome = job.run(request)
+    except typer.Exit:  # Ctrl-C; it is a RuntimeError too
+        raise
     except (OSError, ValueError, MemoryError, RuntimeError) as error:  # the last one of CUDA, or of Dask
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         typer.secho(f"Error: {source}: {reason}", fg=typer.colors.RED, err=True)

@@ -117,7 +117,7 @@ def segment(
     Ctrl-C keeps what is done: the same command with --resume goes on.
     """
     from napari_unet.cli.batch import run_batch
-    from napari_unet.cli.running import Job
+    from napari_unet.cli.running import INTERRUPTED, Job
     from napari_unet.core.devices import choose_device
     from napari_unet.core.modelfile import load_model
     from napari_unet.core.plan import SegmentConfig
@@ -164,15 +164,19 @@ def segment(
     if out is not None:
         outputs = plan_outputs(inputs, out, suffix, may_exist=overwrite or resume)
     loaded = load_model(model)
-    with cluster(workers, scheduler) as client:
-        job = Job(loaded, config, opening, into_image, overwrite, resume, client)
-        if many:
-            if out is not None:
-                make_folder(out)
-            run_batch(job, inputs, outputs)
-        else:
-            request = job.request(inputs[0], outputs[0])
-            typer.echo(f"{request.path}: {job.run(request)}")
+    try:
+        with cluster(workers, scheduler) as client:
+            job = Job(loaded, config, opening, into_image, overwrite, resume, client)
+            if many:
+                if out is not None:
+                    make_folder(out)
+                run_batch(job, inputs, outputs)
+            else:
+                request = job.request(inputs[0], outputs[0])
+                typer.echo(f"{request.path}: {job.run(request)}")
+    except KeyboardInterrupt:  # before the first image, or between two
+        typer.secho("Stopped: the same command with --resume goes on", fg=typer.colors.RED, err=True)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def refuse_no_place(out: Path | None, into_image: str | None, suffix: str | None, *, stack: bool) -> None:

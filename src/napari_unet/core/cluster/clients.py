@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -62,19 +63,18 @@ def local_client(n_workers: int) -> "Iterator[Client]":
         "dashboard_address": f"{HOST}:0",
         "allowed_failures": _FAILURES,
     }
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": _ENVIRONMENT}),
-        SpecCluster(
-            workers={
-                number: {"cls": Nanny, "options": _worker_options(number, n_workers)}
-                for number in range(n_workers)
-            },
-            scheduler={"cls": Scheduler, "options": options},
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": _ENVIRONMENT}):
+        with _deaf_to_interrupts():
+            cluster = SpecCluster(
+                workers={
+                    number: {"cls": Nanny, "options": _worker_options(number, n_workers)}
+                    for number in range(n_workers)
+                },
+                scheduler={"cls": Scheduler, "options": options},
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster, Client(cluster) as client:
+            yield client
 
 
 @contextmanager
@@ -131,6 +131,25 @@ def trust_warning(address: str) -> str | None:
     )
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start threads and processes that never hear of Ctrl-C: a terminal sends it to all, one is to answer.
+
+    The signals that a thread does not hear are handed on to what it starts, now and later.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    from multiprocessing.resource_tracker import ensure_running
+
+    ensure_running()  # whoever starts it hears again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def require_dask() -> None:
     """Raise ValueError if Dask is not installed."""
     try:
@@ -167,7 +186,7 @@ def _worker_options(number: int, n_workers: int) -> dict[str, Any]:
         "nthreads": min(2, n_cores),  # one reads and writes while the other computes, with all the cores
         "memory_limit": MEMORY_LIMIT // n_workers,
         "env": env,
-        "silence_logs": logging.ERROR,
+        "silence_logs": logging.CRITICAL,  # errors arrive here, and are said once
         # tasks leave nothing in memory that Dask could move to the disk: a worker that waits for that, hangs
         "config": {f"{_MEMORY}.{what}": False for what in ("target", "spill", "pause")},
     }

@@ -18,7 +18,7 @@ from napari_unet.core.io.disk import disk_errors, remove
 from napari_unet.core.io.source import Source
 from napari_unet.core.modelfile import load_model, save_model
 from napari_unet.core.plan import SegmentConfig, StackPlan
-from napari_unet.core.unfinished import Request
+from napari_unet.core.request import Request
 from napari_unet.core.work import Note, StackWork
 
 Task = tuple[int, Any]

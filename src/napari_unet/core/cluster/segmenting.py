@@ -12,9 +12,10 @@ from napari_unet.core.io import Image
 from napari_unet.core.io.result import result_suffix
 from napari_unet.core.modelfile import Model
 from napari_unet.core.plan import SegmentConfig
+from napari_unet.core.request import Request
 from napari_unet.core.running import StackResult, StackUpdate
 from napari_unet.core.stacks import shown
-from napari_unet.core.unfinished import Request, Unfinished
+from napari_unet.core.unfinished import Unfinished
 from napari_unet.core.work import Phase
 
 if TYPE_CHECKING:
