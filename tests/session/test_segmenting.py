@@ -282,8 +282,9 @@ def test_the_layer_fills_in_plane_by_plane(viewer, stepping, steps):
     stepping.segment_stack(model(), choice, measured(choice), COLOURS)
     layer = result_of(viewer)
     drawn = []
+    steps.until_done(1)
     layer.events.set_data.connect(lambda: drawn.append(1))
-    steps.until_done(2)
+    steps.until_done(1)
     assert layer.data[:2].any((1, 2)).all() and not drawn
     steps.step()
     assert layer.data[2].any() and drawn
@@ -394,29 +395,137 @@ def test_a_file_is_gone_on_with_after_a_crash(viewer, stepping, steps, failures,
     np.testing.assert_array_equal(result_of(again).data, labels)  # also what was done before
 
 
-def test_a_cancelled_file_is_begun_anew_by_another_model_and_says_so(
-    viewer, stepping, steps, failures, tmp_path
-):
+def half_a_stack(segmenting, steps, choice, trained, path=None):
+    """Segment two slices, and cancel."""
+    segmenting.segment_stack(trained, choice, measured(choice), COLOURS, path=path)
+    steps.until_done(2)
+    segmenting.cancel()
+    steps.finish()
+
+
+def test_unfinished_work_of_another_model_is_never_thrown_away(viewer, stepping, steps, failures, tmp_path):
     choice, said, other, path = volume(viewer), [], model(), tmp_path / "labels.ome.zarr"
     next(other.network.parameters()).data += 0.1
     stepping.said.connect(said.append)
-    stepping.segment_stack(model(), choice, measured(choice), COLOURS, path=path)
-    steps.until_done(2)
-    stepping.cancel()
-    steps.finish()
+    half_a_stack(stepping, steps, choice, model(), path)
     assert said[1] == (
         "segmenting cells was cancelled: choose labels.ome.zarr again to go on where it stopped"
     )
+    kept, files = result_of(viewer).data.copy(), sorted(tmp_path.rglob("*"))
     stepping.segment_stack(other, choice, measured(choice), COLOURS, path=path)
     steps.finish()
-    assert said[2] == "labels.ome.zarr is begun anew: the model changed since it was left unfinished"
-    np.testing.assert_array_equal(open_image(path).read()[0], expected(other, choice)[0])
-    assert not failures
+    assert [each.sentence for each in failures] == [
+        "labels.ome.zarr.unfinished holds unfinished work and the model changed since: "
+        "choose another name, or delete that folder"
+    ]
+    assert sorted(tmp_path.rglob("*")) == files and not stepping.busy
+    np.testing.assert_array_equal(result_of(viewer).data, kept)  # nor has its layer gone
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS, path=path)
+    steps.finish()
+    np.testing.assert_array_equal(open_image(path).read()[0], expected(model(), choice)[0])
+
+
+def test_a_file_that_has_not_begun_cannot_be_gone_on_with(viewer, stepping, steps, tmp_path):
+    choice, said = volume(viewer), []
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.tif")
+    stepping.cancel()
+    stepping.said.connect(said.append)
+    steps.finish()
+    assert said == ["segmenting cells was cancelled before anything was saved"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_leaves_what_was_begun_in_its_layer(viewer, stepping, steps, failures, tmp_path):
+    choice, said = volume(viewer), []
+    half_a_stack(stepping, steps, choice, model())
+    begun = result_of(viewer)
+    kept = begun.data.copy()
+    stepping.said.connect(said.append)
+    for name in "ab":
+        stepping.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / f"{name}.tif")
+        steps.finish()
+    assert said[0] == "what was begun of cells stays in a layer of its own" and not failures
+    assert len(viewer.layers) == 3  # both files share the other layer
+    np.testing.assert_array_equal(begun.data, kept)
+    np.testing.assert_array_equal(viewer.layers["cells segmentation [1]"].data[:2], kept[:2])
+    assert stepping.left(choice) == "2 of 6 slices are there"
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS)
+    steps.finish()
+    np.testing.assert_array_equal(begun.data, expected(model(), choice)[0])
+    assert begun.visible and not viewer.layers["cells segmentation [1]"].visible
+
+
+def test_a_cancelled_stack_is_gone_on_with_in_a_renamed_layer(viewer, stepping, steps):
+    choice, other = volume(viewer), model()
+    next(other.network.parameters()).data += 0.1
+    half_a_stack(stepping, steps, choice, model())
+    layer = result_of(viewer)
+    layer.name, kept = "my nuclei", layer.data.copy()
+    stepping.segment_stack(other, choice, measured(choice), COLOURS)
+    steps.finish()
+    np.testing.assert_array_equal(layer.data, kept)  # another model gets a layer of its own
+    viewer.layers.remove(result_of(viewer))
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS)
+    steps.finish()
+    assert len(viewer.layers) == 2
+    np.testing.assert_array_equal(layer.data, expected(model(), choice)[0])
+
+
+def test_a_stack_whose_pixels_were_edited_in_place_is_begun_anew(viewer, stepping, steps, failures):
+    choice, said = volume(viewer), []
+    intensity = measured(choice)
+    half_a_stack(stepping, steps, choice, model())
+    choice.layers[0].data[...] = choice.layers[0].data[:, ::-1].copy()
+    assert measured(choice) == intensity  # which would not tell
+    stepping.said.connect(said.append)
+    stepping.segment_stack(model(), choice, intensity, COLOURS)
+    steps.until_done(1)
+    assert not result_of(viewer).data[1:].any()
+    steps.finish()
+    assert said[0] == "cells is begun anew: the image changed since it was cancelled" and not failures
+    np.testing.assert_array_equal(result_of(viewer).data, expected(model(), choice)[0])
+
+
+def test_what_is_cancelled_before_its_first_tile_loses_nothing(viewer, stepping, steps):
+    choice, other = volume(viewer), model()
+    next(other.network.parameters()).data += 0.1
+    half_a_stack(stepping, steps, choice, model())
+    for trained in (other, model()):
+        stepping.segment_stack(trained, choice, measured(choice), COLOURS)
+        stepping.cancel()
+        steps.finish()
+        assert stepping.left(choice) == "2 of 6 slices are there" and result_of(viewer).data[:2].any()
+
+
+def test_what_is_cancelled_at_the_last_tile_is_done(viewer, stepping, steps):
+    choice, said = image_2d(viewer), []
+    stepping.segment_stack(model(), choice, measured(choice), COLOURS)
+    steps.until_done(1)
+    stepping.cancel()
+    stepping.said.connect(said.append)
+    steps.finish()
+    assert said == ["cells is segmented"] and not stepping.left(choice)
+
+
+def test_cancelled_objects_of_a_volume_do_not_promise_to_go_on(viewer, stepping, steps):
+    choice, said = volume(viewer), []
+    stepping.segment_stack(model(ndim=3, task="objects"), choice, measured(choice), None)
+    steps.step()
+    stepping.cancel()
+    stepping.said.connect(said.append)
+    steps.finish()
+    assert said == [
+        "segmenting cells was cancelled: a layer has objects of whole volumes only; a file goes on"
+    ]
 
 
 def test_the_layer_tells_which_model_made_it(viewer, segmenting):
     choice, trained = volume(viewer), model()
     segmenting.segment_stack(trained, choice, measured(choice), COLOURS)
+    assert result_of(viewer).metadata["provenance"]["model"] == model_hash(trained)
+    other = model()
+    next(other.network.parameters()).data += 0.1
+    segmenting.segment_plane(other, choice, (1,), measured(choice), COLOURS)  # one slice of the layer
     assert result_of(viewer).metadata["provenance"]["model"] == model_hash(trained)
 
 
@@ -522,6 +631,26 @@ def test_the_image_itself_is_never_replaced(viewer, segmenting, failures, tmp_pa
     segmenting.segment_stack(model(), choice, measured(choice), COLOURS, path=path)
     assert [each.sentence for each in failures] == ["image.tif is the image itself: choose another name"]
     assert path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("data/image.zarr", "the image itself"),
+        ("data/image.zarr/labels/new.zarr", "inside the image image.zarr"),
+        ("data.zarr", "a folder that holds the image"),
+    ],
+)
+def test_a_result_never_replaces_its_image_nor_goes_into_it(
+    viewer, segmenting, failures, tmp_path, name, why
+):
+    (tmp_path / "data.zarr" / "image.zarr" / "labels").mkdir(parents=True)
+    (tmp_path / "data").symlink_to(tmp_path / "data.zarr")
+    choice = volume(viewer)
+    choice.layers[0]._set_source(Source(path=str(tmp_path / "data.zarr" / "image.zarr")))
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / name)
+    assert [why in each.sentence for each in failures] == [True]
+    assert [layer.name for layer in viewer.layers] == ["cells"]
 
 
 def test_an_image_that_cannot_be_read_ends_it_with_a_sentence(viewer, segmenting, failures, tmp_path):

@@ -54,12 +54,16 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Begun:
-    """A whole stack that was left in the middle: what was ordered and decided, and how much is done."""
+    """A whole stack that was left in the middle: what was ordered and decided, and how much is done.
+
+    `sample` tells whether the pixels were edited since.
+    """
 
     order: Order
     plan: "StackPlan"
     n_done: int
     data: Any
+    sample: str
 
     @property
     def words(self) -> str:
@@ -80,14 +84,16 @@ class Result:
 
     def suits(self, choice: ImageChoice, layout: ResultLayout) -> bool:
         """Tell whether another result can be written here: not where the user renamed it, to keep it."""
-        layer = self.overlay.layer
+        return self.overlay.layer.name == self.name and self.fits(choice, layout)
+
+    def fits(self, choice: ImageChoice, layout: ResultLayout) -> bool:
+        """Tell whether it is of the same image and kind."""
         same = self.layout.kind == layout.kind and self.layout.dtype == layout.dtype
         n_classes = len(self.layout.classes), len(layout.classes)
         alike = same and (layout.kind != "probabilities" or n_classes[0] == n_classes[1])
         shape = choice.annotation_shape
-        alike = alike and layer.data.shape[-len(shape) :] == shape  # else it was another image
-        kept = self.overlay.is_shown and layer.name == self.name
-        return alike and kept and not self.overlay.is_file and is_same(self.choice, choice)
+        alike = alike and self.overlay.layer.data.shape[-len(shape) :] == shape  # else it was another image
+        return alike and self.overlay.is_shown and not self.overlay.is_file and is_same(self.choice, choice)
 
     @property
     def left(self) -> Begun | None:
@@ -114,19 +120,27 @@ class Results:
         of_image = (each.left for each in self._results if choice and is_same(each.choice, choice))
         return next(filter(None, of_image), None)
 
-    def find(self, order: Order, layout: ResultLayout) -> Result | None:
-        """Return where a result can be written: a layer of before."""
+    def begun(self, choice: ImageChoice, layout: ResultLayout) -> list[tuple[Result, Begun]]:
+        """Return what was left in the middle and fits, whatever its layers are called now."""
         self.drop_gone()
-        return next((each for each in self._results if each.suits(order.choice, layout)), None)
+        return [(each, each.left) for each in self._results if each.left and each.fits(choice, layout)]
 
-    def open(self, order: Order, layout: ResultLayout, data: Any = None) -> Result:
+    def open(
+        self, order: Order, layout: ResultLayout, data: Any = None, *, spare_begun: bool = False
+    ) -> Result:
         """Return where a result goes: a layer of before, or a new one; with data, always a new one."""
-        found = self.find(order, layout) if data is None else None
+        self.drop_gone()
+        suiting = (each for each in self._results if data is None and each.suits(order.choice, layout))
+        found = next((each for each in suiting if not (spare_begun and each.left)), None)
         if found is None:
             overlay = self._new_overlay(order, layout, data)
             found = Result(order.choice, layout, overlay, overlay.layer.name)
             self._results.append(found)
-        elif layout.kind == "labels" and order.colormap is not None:
+        return self.reopen(found, order, layout)
+
+    def reopen(self, found: Result, order: Order, layout: ResultLayout) -> Result:
+        """Get a result ready to be written to, and show it alone."""
+        if layout.kind == "labels" and order.colormap is not None:
             found.overlay.layer.colormap = order.colormap
         found.layout = layout
         for each in self._results:  # one over another could not be told apart

@@ -19,7 +19,7 @@ from napari_unet.session.opening import lazy_levels
 from napari_unet.session.progress import Progress
 from napari_unet.session.results import Begun, Colormap, Order, Result, Results, amount
 from napari_unet.session.segmenting_job import Job, check_file, check_fit, layout_of, work
-from napari_unet.session.sinks import NumberedSink, PlaneSink, as_layer, as_result, in_layer
+from napari_unet.session.sinks import NumberedSink, Numbers, PlaneSink, as_layer, as_result, in_layer
 from napari_unet.session.subimage import around_plane
 
 if TYPE_CHECKING:
@@ -126,42 +126,45 @@ class Segmenting:
         data = result.overlay.layer.data
         place = (*(slice(i, i + 1) for i in index), *(slice(0, size) for size in data.shape[-2:]))
         result_axes = result.layout.axes
-        sink = PlaneSink(as_result(data[place], axes.replace("C", "c"), result_axes), result_axes, z)
-        return Job(order, whole, part, _numbered(sink, result), result, lambda _: place)
+        sink: Sink = PlaneSink(as_result(data[place], axes.replace("C", "c"), result_axes), result_axes, z)
+        sink = _numbered(sink, result.layout, result.numbers)
+        return Job(order, whole, part, sink, result, lambda _: place)
 
     def _stack_job(self, order: Order, path: Path | None) -> Job:
         whole = open_layers(order.choice)
         check_fit(order.model, whole)
         layout = layout_of(order, whole)
-        begun = None if path else self._begun(order, layout)
         if path is not None:
             check_file(path, order.choice)
+        found, begun = (None, None) if path else self._begun(order, layout)
         try:
             data = begun.data if begun else zeros(_layer_shape(order.choice, layout), layout.dtype)
         except OSError:
             if path is None:
                 raise
             return Job(order, whole, whole, None, path=path)  # too large for a layer but for that of the file
-        result = self._results.open(order, layout)
-        if begun is None:
-            result.overlay.begin_anew(data)
-            result.numbers.highest = 0
+        if found is not None:
+            result = self._results.reopen(found, order, layout)
+        else:
+            result = self._results.open(order, layout, spare_begun=path is not None)
+        numbers = result.numbers if begun else Numbers()
         axes = _layer_axes(order.choice, layout)
-        sink = _numbered(ArraySink(as_result(data, axes, layout.axes)), result)
+        sink = _numbered(ArraySink(as_result(data, axes, layout.axes)), layout, numbers)
         region = partial(in_layer, axes=axes, result_axes=layout.axes)
-        job = Job(order, whole, whole, sink, result, region, path)
-        if begun:
-            job.plan, job.n_done = begun.plan, begun.n_done
-        return job
+        if path is not None and self._results.begun(order.choice, layout):
+            self.said.emit(f"what was begun of {order.choice.name} stays in a layer of its own")
+        fresh = None if begun else (data, numbers)
+        return Job(order, whole, whole, sink, result, region, path, begun, fresh)
 
-    def _begun(self, order: Order, layout: ResultLayout) -> Begun | None:
+    def _begun(self, order: Order, layout: ResultLayout) -> tuple[Result, Begun] | tuple[None, None]:
         """Return what can be gone on with; say why what is there cannot."""
-        result = self._results.find(order, layout)
-        begun = result.left if result else None
-        if begun is None or not (changed := begun.order.differs(order)):
-            return begun
-        self.said.emit(f"{order.choice.name} is begun anew: {changed} changed since it was cancelled")
-        return None
+        found = self._results.begun(order.choice, layout)
+        changes = [begun.order.differs(order) for _, begun in found]
+        if "" in changes:
+            return found[changes.index("")]
+        if changes:
+            self.said.emit(f"{order.choice.name} is begun anew: {changes[0]} changed since it was cancelled")
+        return None, None
 
     def _shown(self, job: Job, news: "StackUpdate | str") -> None:
         if isinstance(news, str):
@@ -171,8 +174,10 @@ class Segmenting:
         if self._progress is not None:
             what = _PHASES.get(news.phase, "making smaller copies of")
             self._progress.show(news.n_done, news.n_tasks, f"{what} {job.whole.name}")
-        if job.result is not None and news.region is not None:
-            job.result.overlay.touched(job.region(news.region))
+        if job.result is not None:
+            _fill(job, job.result)
+            if news.region is not None:
+                job.result.overlay.touched(job.region(news.region))
 
     def _done(self, job: Job, whole: bool) -> None:
         self._end(whole)
@@ -198,6 +203,8 @@ class Segmenting:
         job, self._job = self._job, None
         self._close_progress()
         if job is not None and job.result is not None:
+            if whole:  # of a file there may have been nothing left to do
+                _fill(job, job.result)
             _keep_begun(job, job.result, whole)
             if job.result.overlay.is_shown:
                 job.result.overlay.refresh()
@@ -211,16 +218,25 @@ class Segmenting:
 
 def _keep_begun(job: Job, result: Result, whole: bool) -> None:
     """Remember what a whole stack can be gone on with; a file remembers it by itself."""
-    if job.is_whole:
+    if job.is_whole and job.fresh is None:
         result.begun = None
         if job.plan and job.n_done and not whole:
-            result.begun = Begun(job.order, job.plan, job.n_done, result.overlay.layer.data)
+            data = result.overlay.layer.data
+            result.begun = Begun(job.order, job.plan, job.n_done, data, job.sample)
 
 
-def _numbered(sink: Sink, result: Result) -> Sink:
-    if result.layout.kind != "objects":
-        return sink
-    return NumberedSink(sink, result.numbers, result.numbers.highest)
+def _fill(job: Job, result: Result) -> None:
+    """Let the layer show what is made once there is something: what is refused leaves it as it was."""
+    if job.fresh is not None:
+        data, result.numbers = job.fresh
+        result.overlay.begin_anew(data)
+        job.fresh = None
+    if job.is_whole:
+        result.overlay.layer.metadata["provenance"] = job.provenance
+
+
+def _numbered(sink: Sink, layout: ResultLayout, numbers: Numbers) -> Sink:
+    return NumberedSink(sink, numbers, numbers.highest) if layout.kind == "objects" else sink
 
 
 def _layer_axes(choice: ImageChoice, layout: ResultLayout) -> str:
@@ -239,8 +255,12 @@ def _words(job: Job, whole: bool) -> str:
     if whole:
         return f"{name} is segmented" + (f" and saved as {job.path.name}" if job.path else "")
     if job.path:
+        if job.folder is None or not job.folder.exists():
+            return f"segmenting {name} was cancelled before anything was saved"
         return f"segmenting {name} was cancelled: choose {job.path.name} again to go on where it stopped"
     if job.is_whole and job.plan and job.n_done:
         there = amount(job.plan, job.n_done)
         return f"segmenting {name} was cancelled: {there} are there, Whole stack goes on with the others"
+    if job.is_whole and job.result and job.result.layout.kind == "objects" and job.order.model.axes == "ZYX":
+        return f"segmenting {name} was cancelled: a layer has objects of whole volumes only; a file goes on"
     return f"segmenting {name} was cancelled"

@@ -3,26 +3,31 @@
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_unet import __version__
 from napari_unet.core.io import Image
 from napari_unet.core.io.layout import Sink
 from napari_unet.core.io.ngff import PROVENANCE
 from napari_unet.core.io.result import check_output
+from napari_unet.core.normalise import CHUNK_SIDE, N_CHUNKS, sample_regions
 from napari_unet.core.results import ResultLayout
 from napari_unet.core.tiling import Region
 from napari_unet.session.images import ImageChoice
-from napari_unet.session.results import Order, Result, amount
+from napari_unet.session.results import Begun, Order, Result, amount
+from napari_unet.session.sinks import Numbers
 from napari_unet.session.threads import leave_a_core
 
 if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model
     from napari_unet.core.plan import SegmentConfig, StackPlan
+    from napari_unet.core.request import Request
     from napari_unet.core.running import StackUpdate
-    from napari_unet.core.unfinished import Request
 
 CPU_TILE = 512
 """Largest side of a tile of a plane where the processor computes: after one of about a second it can end."""
@@ -32,7 +37,9 @@ CPU_TILE = 512
 class Job:
     """A segmentation that goes on; `region` tells where in its layer, if any, a region of the result lies.
 
-    `plan` and `n_done` are what a segmentation into a layer can be gone on with.
+    `begun` is what it goes on with, `fresh` the array that its layer takes, with numbers, once something is
+    done; `plan`, `n_done` and `sample` are what a segmentation into a layer can be gone on with, and `folder`
+    is where a file is in the making.
     """
 
     order: Order
@@ -42,21 +49,34 @@ class Job:
     result: Result | None = None
     region: Callable[[Region], Region] = tuple
     path: Path | None = None
+    begun: Begun | None = None
+    fresh: tuple[Any, Numbers] | None = None
+    folder: Path | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
     plan: "StackPlan | None" = None
     n_done: int = 0
+    sample: str = ""
     cancelled: Event = field(default_factory=Event)
+
+    def __post_init__(self) -> None:
+        if self.begun is not None:
+            self.plan, self.n_done, self.sample = self.begun.plan, self.begun.n_done, self.begun.sample
 
     @property
     def is_whole(self) -> bool:
         """Whether all of the image is segmented."""
         return self.part is self.whole
 
+    @property
+    def is_done(self) -> bool:
+        """Whether all of a layer is there, also where it was cancelled at the last tile."""
+        return self.path is None and self.plan is not None and self.n_done == len(self.plan)
+
 
 def work(job: Job, threads: int | None) -> Generator["StackUpdate | str", None, bool]:
     """Segment a block at a time, and say what is worth saying; tell whether it got to the end."""
     leave_a_core(threads)
-    if job.result is not None:
-        job.result.overlay.layer.metadata["provenance"] = _provenance(job.order)
+    job.provenance = _provenance(job.order)
     with closing(_into_layer(job) if job.path is None else _into_file(job, job.path)) as updates:
         while not job.cancelled.is_set():
             try:
@@ -64,7 +84,7 @@ def work(job: Job, threads: int | None) -> Generator["StackUpdate | str", None, 
             except StopIteration:
                 return True
             yield update
-    return False
+    return job.is_done
 
 
 def _into_layer(job: Job) -> Generator["StackUpdate | str", None, None]:
@@ -72,6 +92,8 @@ def _into_layer(job: Job) -> Generator["StackUpdate | str", None, None]:
 
     order, config = job.order, config_of(job.order)
     assert job.sink is not None
+    if job.is_whole and _is_edited(job):
+        yield f"{job.whole.name} is begun anew: the image changed since it was cancelled"
     if job.plan is None:
         job.plan = _plan(job, config)
         yield ""  # where it can be cancelled
@@ -87,15 +109,18 @@ def _into_layer(job: Job) -> Generator["StackUpdate | str", None, None]:
 
 
 def _into_file(job: Job, path: Path) -> Generator["StackUpdate | str", None, None]:
+    from napari_unet.core.request import Request
     from napari_unet.core.stacks import segment_stack  # torch
-    from napari_unet.core.unfinished import Request
 
     order, config = job.order, config_of(job.order)
     request = Request(order.model, job.whole, path, config)
-    why_not = cannot_go_on(request)
+    job.folder, why_not = request.folder, cannot_go_on(request)
     if why_not:
-        yield f"{path.name} is begun anew: {why_not}"
-    elif why_not is not None:
+        raise FileExistsError(
+            f"{request.folder.name} holds unfinished work and {why_not}: "
+            "choose another name, or delete that folder"
+        )
+    if why_not is not None:
         yield f"goes on with {path.name}: what was done before is kept"
     yield from segment_stack(
         order.model,
@@ -103,7 +128,7 @@ def _into_file(job: Job, path: Path) -> Generator["StackUpdate | str", None, Non
         path,
         config,
         overwrite=True,  # whoever chose the name has agreed
-        resume=why_not == "",
+        resume=True,
         intensity=order.intensity,
         also=job.sink,
     )
@@ -120,12 +145,30 @@ def cannot_go_on(request: "Request") -> str | None:
     try:
         begun = Journal(path).header
     except ValueError:
-        return "what was left unfinished is damaged"
+        return "is damaged"
     parts = {"napari-unet": "napari-unet", "model": "the model", "image": "the image", "options": "an option"}
     changed = [words for key, words in parts.items() if begun.get(key) != request.identity[key]]
     if not changed and begun.get("format") == FORMAT:
         return ""
-    return f"{' and '.join(changed or ['the format'])} changed since it was left unfinished"
+    return f"{' and '.join(changed or ['the format'])} changed since"
+
+
+def _is_edited(job: Job) -> bool:
+    """Look whether pixels were edited in place since it was left; if so forget what was done."""
+    before, job.sample = job.sample, _sample(job.whole)
+    if job.begun is None or before == job.sample:
+        return False
+    job.begun.data[...] = 0
+    job.plan, job.n_done = None, 0
+    return True
+
+
+def _sample(image: Image) -> str:
+    """Return what tells apart images that are stored in the same array, by a part of their pixels."""
+    found = sha256()
+    for region in sample_regions(image.data.shape, (CHUNK_SIDE, CHUNK_SIDE), N_CHUNKS):
+        found.update(np.ascontiguousarray(image.data[region]).data)
+    return found.hexdigest()
 
 
 def config_of(order: Order) -> "SegmentConfig":
@@ -157,10 +200,17 @@ def check_fit(model: "Model", image: Image) -> None:
 
 
 def check_file(path: Path, choice: ImageChoice) -> None:
-    """Refuse early what cannot be written; the image itself is never replaced."""
+    """Refuse early what cannot be written; the image itself is never replaced, and nothing is put into it."""
     sources = [Path(layer.source.path).resolve() for layer in choice.layers if layer.source.path]
-    if path.resolve() in sources:
-        raise FileExistsError(f"{path.name} is the image itself: choose another name")
+    place = path.resolve()
+    for source in sources:
+        if place in (source, *source.parents):
+            what = "the image itself" if place == source else "a folder that holds the image"
+            raise FileExistsError(f"{path.name} is {what}: choose another name")
+        if source in place.parents:
+            raise FileExistsError(
+                f"{path.name} lies inside the image {source.name}: choose a place beside it"
+            )
     check_output(path, overwrite=True)
 
 

@@ -30,7 +30,10 @@ FILE = (
 )
 KIND = "What the file holds: a value for each class, numbered objects, or how sure the network is of a class."
 GO_ON = "{}: with the same model and image it goes on there, else it begins anew."
-CANCEL = "Stop segmenting; what is done so far stays, and the next time it goes on there."
+CANCEL = (
+    "Stop segmenting. What is done so far stays, and the next time it goes on there; "
+    "only objects of a volume are in a layer when all of it is done, and a file goes on with them."
+)
 
 ENDING = "it ends after the tile at work"
 
