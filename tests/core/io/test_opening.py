@@ -1,8 +1,10 @@
 import contextlib
+import gc
 import os
 import subprocess
 import sys
 from pathlib import Path
+from weakref import WeakSet
 
 import h5py
 import numpy as np
@@ -11,7 +13,15 @@ import tifffile
 import zarr
 from PIL import Image as Pillow
 
-from napari_unet.core.io import find_images, list_positions, open_image, open_labels, open_stack, read_labels
+from napari_unet.core.io import (
+    Image,
+    find_images,
+    list_positions,
+    open_image,
+    open_labels,
+    open_stack,
+    read_labels,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -107,6 +117,29 @@ def test_a_plane_that_is_cut_off_in_the_middle_of_a_stack_is_named(tmp_path: Pat
     assert stack.read((slice(0, 3), slice(0, 40), slice(0, 50))).shape == (1, 3, 40, 50)
     with pytest.raises(ValueError, match=r"^z3\.tif cannot be read"):  # also one that is cut off meanwhile
         stack.read()
+
+
+def test_a_plane_is_opened_once_for_all_its_tiles_and_few_stay_open(tmp_path: Path, monkeypatch):
+    planes = RNG.integers(0, 255, (4, 20, 30), "u1")
+    for z, plane in enumerate(planes):
+        Pillow.fromarray(plane).save(tmp_path / f"z{z}.png")
+    stack = open_stack(find_images(tmp_path))
+    opened: list[str] = []
+    kept: WeakSet[Image] = WeakSet()
+
+    def opening(path: Path) -> Image:
+        opened.append(path.name)
+        kept.add(image := open_image(path))
+        return image
+
+    monkeypatch.setattr("napari_unet.core.io.opening.open_image", opening)
+    for z, y, x in np.ndindex(4, 2, 3):
+        region = (slice(z, z + 1), slice(10 * y, 10 * y + 10), slice(10 * x, 10 * x + 10))
+        np.testing.assert_array_equal(stack.read(region)[0], planes[region])
+    assert opened == ["z0.png", "z1.png", "z2.png", "z3.png"]
+    np.testing.assert_array_equal(stack.read()[0], planes)
+    gc.collect()
+    assert len(kept) == 2
 
 
 def test_a_folder_of_arrays_is_a_stack_too(tmp_path: Path):

@@ -1,8 +1,9 @@
 """Open whatever a path is: one image, labels, or a folder's planes as one stack."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from napari_unet.core.io.formats import format_of
 from napari_unet.core.io.image import ChannelView, Image, Region, make_image, override
 from napari_unet.core.io.names import image_stem
 from napari_unet.core.io.source import Source
+
+_KEPT = 2  # planes of a stack: a PNG or JPEG is decoded whole, and stays in memory
 
 
 def open_image(
@@ -142,12 +145,17 @@ class PlaneStack:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
+    @cached_property
+    def _open(self) -> Callable[[Path], Image]:
+        """Open a plane, or give one of the last again: the tiles of a plane come one after the other."""
+        return lru_cache(_KEPT)(open_image)
+
     def __getitem__(self, region: Region, /) -> NDArray[Any]:
         paths = self.paths[region[0]]
         plane_shape = [len(range(n)[part]) for n, part in zip(self.shape[1:], region[1:], strict=True)]
         out = np.empty((len(paths), *plane_shape), self.dtype)
         for target, path in zip(out, paths, strict=True):
-            target[...] = open_image(path).data[region[1:]]
+            target[...] = self._open(path).data[region[1:]]
         return out
 
 
