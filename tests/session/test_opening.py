@@ -1,8 +1,10 @@
 """Files opened by napari through our manifest, as a user does: what lies where, and what is read of it."""
 
 import json
+import shutil
 
 import h5py
+import npe2
 import numpy as np
 import pytest
 import tifffile
@@ -10,12 +12,13 @@ import zarr
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 from napari.plugins import _initialize_plugins
+from napari.plugins._npe2 import get_readers
 from npe2 import PluginManager
 
 from napari_unet.core.io.labels import labels_path, register_labels
 from napari_unet.core.io.layout import Layout
 from napari_unet.core.io.result import create_result, publish
-from napari_unet.session.opening import read_layers
+from napari_unet.session.opening import get_reader, read_layers
 
 PLACE = {"scale": (3.0, 0.5, 0.5), "units": ("um", "um", "um"), "axis_labels": ("z", "y", "x")}
 
@@ -192,24 +195,77 @@ def test_any_part_of_a_layer_can_be_taken(viewer, tmp_path, at):
     np.testing.assert_array_equal(np.asarray(layer.data[at]), values[at])
 
 
-@pytest.mark.parametrize("name", ["stack.npy", "stack.h5"])
-def test_arrays_are_opened_lazily(viewer, tmp_path, name):
+def test_arrays_are_opened_lazily(viewer, tmp_path):
     values = np.arange(4 * 30 * 40, dtype=">u2").reshape(4, 30, 40)
-    if name.endswith("npy"):
-        np.save(tmp_path / name, values)
-    else:
-        with h5py.File(tmp_path / name, "w") as file:
-            file["raw"] = values
-    (layer,) = opened(viewer, tmp_path / name)
+    with h5py.File(tmp_path / "stack.h5", "w") as file:
+        file["raw"] = values
+    (layer,) = opened(viewer, tmp_path / "stack.h5")
     assert not isinstance(layer.data, np.ndarray) and layer.data.dtype.isnative
     np.testing.assert_array_equal(np.asarray(layer.data), values)
 
 
-def test_a_folder_of_planes_is_a_stack(viewer, tmp_path):
-    for z in range(3):
-        tifffile.imwrite(tmp_path / f"z{z}.tif", np.full((30, 40), z, np.uint8))
-    (layer,) = opened(viewer, tmp_path)
+def test_planes_that_are_chosen_together_are_a_stack(viewer, tmp_path):
+    paths = [tmp_path / f"z{z}.ome.tif" for z in range(3)]
+    for z, path in enumerate(paths):
+        tifffile.imwrite(path, np.full((30, 40), z, np.uint8))
+    (layer,) = viewer.open(paths, plugin="napari-unet", stack=True)
     assert layer.data.shape == (3, 30, 40) and np.asarray(layer.data[2]).max() == 2
+
+
+def test_napari_reads_by_itself_what_it_reads_well(viewer, tmp_path):
+    (tmp_path / "folder").mkdir()
+    for name in ("folder/a.tif", "folder/b.tif", "c.ome.tif", "c.ome.tiff", "d.tif"):
+        tifffile.imwrite(tmp_path / name, objects((40, 50)))
+    np.save(tmp_path / "e.npy", objects((40, 50)))
+    write_image(tmp_path / "f.ome.zarr", objects((3, 40, 50)))
+    offered = [path.name for path in sorted(tmp_path.iterdir()) if "napari-unet" in get_readers(path)]
+    assert offered == ["c.ome.tif", "c.ome.tiff", "f.ome.zarr", "folder"]  # a folder may be a store
+    assert get_reader(str(tmp_path / "folder")) is None
+    assert get_reader(str(tmp_path / "f.ome.zarr")) is read_layers
+    (layer,) = npe2.read([str(tmp_path / "folder")], stack=False)
+    assert layer[0].shape == (2, 40, 50)
+
+
+@pytest.mark.parametrize("n_channels", [1, 2])
+@pytest.mark.parametrize("n_levels", [1, 2])
+def test_labels_with_channels_are_a_layer_for_each(viewer, tmp_path, n_channels, n_levels):
+    values = objects((n_channels, 3, 40, 50))
+    path = write_image(tmp_path / "a.ome.zarr", values[0])
+    group = zarr.open_group(str(path), mode="r+")
+    group.create_array("s0", shape=values.shape, dtype=np.uint8, overwrite=True)[...] = values
+    group.create_array("s1", shape=(n_channels, 3, 20, 25), dtype=np.uint8)
+    described = json.loads((path / "zarr.json").read_text())
+    ome = described["attributes"]["ome"]
+    (multiscale,) = ome["multiscales"]
+    multiscale["axes"].insert(0, {"name": "c", "type": "channel"})
+    fine, coarse = ({"type": "scale", "scale": [1.0, 3.0, step, step]} for step in (0.5, 1.0))
+    multiscale["datasets"] = [
+        {"path": "s0", "coordinateTransformations": [fine]},
+        {"path": "s1", "coordinateTransformations": [coarse]},
+    ][:n_levels]
+    (path / "zarr.json").write_text(
+        json.dumps(described | {"attributes": {"ome": ome | {"image-label": {}}}})
+    )
+    layers = opened(viewer, path)
+    assert [layer.name for layer in layers] == (["a"] if n_channels == 1 else ["a 0", "a 1"])
+    for layer, each in zip(layers, values, strict=True):
+        assert isinstance(layer, Labels) and tuple(layer.scale) == (3, 0.5, 0.5)
+        assert layer.multiscale == (n_levels == 2)
+        np.testing.assert_array_equal(np.asarray(layer.data[0] if layer.multiscale else layer.data), each)
+
+
+def test_coarser_levels_that_are_not_there_are_left_out(viewer, tmp_path):
+    path = write_result(tmp_path / "cells.ome.zarr", objects())
+    shutil.rmtree(path / "1")
+    (layer,) = opened(viewer, path)
+    np.testing.assert_array_equal(np.asarray(layer.data), objects())
+
+
+def test_levels_that_cannot_be_read_are_refused_in_one_sentence(tmp_path):
+    path = write_result(tmp_path / "cells.ome.zarr", objects())
+    (path / "1" / "zarr.json").write_text("{")
+    with pytest.raises(ValueError, match=r"cells\.ome\.zarr cannot be read"):
+        read_layers(str(path))
 
 
 def test_time_is_the_first_axis_of_a_film(viewer, tmp_path):
@@ -243,7 +299,7 @@ def test_metadata_that_lead_out_of_the_store_are_refused(tmp_path, where):
         datasets = described["attributes"]["ome"]["multiscales"][0]["datasets"]
         datasets.append({**datasets[0], "path": "../other.zarr/s0"})
         (store / "zarr.json").write_text(json.dumps(described))
-    with pytest.raises(ValueError, match="outside the store"):
+    with pytest.raises(ValueError, match=r"outside the store; open a part by itself$"):
         read_layers(str(store))
 
 
@@ -251,6 +307,3 @@ def test_what_cannot_be_read_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "a.ome.tif").write_bytes(b"II*\0")
     with pytest.raises(ValueError, match=r"a\.ome\.tif"):
         read_layers(str(tmp_path / "a.ome.tif"))
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty"):
-        read_layers(str(tmp_path / "empty"))

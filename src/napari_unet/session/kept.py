@@ -20,7 +20,7 @@ from typing import IO, Self, get_args
 import numpy as np
 from platformdirs import user_data_path
 
-from napari_unet.core.io.output import sync_folder
+from napari_unet.core.io.disk import sync_folder
 from napari_unet.core.targets import Task
 from napari_unet.session.classes import ClassStyle
 from napari_unet.session.images import Index

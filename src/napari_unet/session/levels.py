@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.io import Image
+from napari_unet.core.io.damage import Unreadable, readable
 from napari_unet.core.io.names import has_zarr_metadata
 from napari_unet.core.io.ngff import PROVENANCE
 
@@ -34,14 +35,19 @@ def find_levels(image: Image) -> Levels:
     array = getattr(image.data, "array", None)
     if array is None:  # another format
         return Levels()
+    with readable(image.data.path):  # type: ignore[attr-defined]  # of ZarrPixels
+        return _levels_of(image, array)
+
+
+def _levels_of(image: Image, array: "zarr.Array[Any]") -> Levels:
     from napari_unet.core.io.zarr import ZarrPixels
 
     store: Path = image.data.path  # type: ignore[attr-defined]  # of ZarrPixels
     group, multiscale = _group_of(store, PurePosixPath(array.path))
     if group is None:
         return Levels()
-    paths = [str(dataset["path"]) for dataset in multiscale["datasets"]]
-    arrays = [group[_inside(store / group.path, path)] for path in paths]
+    paths = [_inside(store / group.path, str(dataset["path"])) for dataset in multiscale["datasets"]]
+    arrays = [group[path] for path in paths if path in group]  # coarser ones may have been left out
     ome = _ome(group)
     provenance: Any = group.attrs.get(PROVENANCE, {})
     return Levels(
@@ -83,7 +89,7 @@ def _labels(folder: Path, group: "zarr.Group") -> Iterator[Path]:
 def _inside(folder: Path, name: str) -> str:
     """Return what metadata name, which has to lie inside the store."""
     if not (folder / name).resolve().is_relative_to(folder.resolve()):
-        raise ValueError(
+        raise Unreadable(
             f"{folder.name}: its metadata names {name!r}, outside the store; open a part by itself"
         )
     return name

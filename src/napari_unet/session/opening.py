@@ -12,7 +12,7 @@ import numpy as np
 from napari.utils.notifications import show_info
 from numpy.typing import NDArray
 
-from napari_unet.core.io import Image, find_images, list_positions, open_image, open_stack
+from napari_unet.core.io import Image, list_positions, open_image, open_stack
 from napari_unet.core.io.axes import UNKNOWN_UNIT, ngff_unit
 from napari_unet.core.io.image import LazyArray
 from napari_unet.core.io.names import TIFF_SUFFIXES, is_zarr
@@ -28,8 +28,10 @@ SMALL = 2**26
 """Bytes up to which labels are read when they are opened, so that they can be touched up."""
 
 
-def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]]:
-    """Return what reads images; napari asks it for every folder as well."""
+def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
+    """Return what reads images; napari asks for every folder as well, and reads most of them by itself."""
+    if isinstance(path, str) and Path(path).is_dir() and not is_zarr(Path(path)):
+        return None
     return read_layers
 
 
@@ -41,8 +43,6 @@ def read_layers(path: Paths) -> list[LayerData]:
     if not isinstance(path, str):
         return _image_layers(open_stack([Path(each) for each in path]), Levels())
     place = Path(path)
-    if place.is_dir() and not is_zarr(place):
-        return _image_layers(open_stack(find_images(place)), Levels())
     names = list_positions(place)
     if len(names) > 1:
         show_info(f"{place.name} holds {len(names)} images: the first one, {names[0]}, is opened")
@@ -66,8 +66,10 @@ def _image_layers(image: Image, levels: Levels) -> list[LayerData]:
     kind = provenance.get("options", {}).get("kind", "")
     metadata = {"provenance": provenance} if provenance else {}
     if levels.is_labels or (kind in ("labels", "objects") and image.dtype.kind in "ui"):
+        placed = {"metadata": metadata, **_placed(image, levels)}
         return [
-            (_editable(data), {"name": image.name, "metadata": metadata, **_placed(image, levels)}, "labels")
+            (_editable(each), {"name": name, **placed}, "labels")
+            for name, each in zip(_names(image), _by_channel(data, image.axes), strict=True)
         ]
     common: dict[str, Any] = {"metadata": metadata} | (_scores(image) if kind == "probabilities" else {})
     if _is_coloured(image):
@@ -75,14 +77,26 @@ def _image_layers(image: Image, levels: Levels) -> list[LayerData]:
     placed = {"rgb": False, **common, **_placed(image, levels)}
     if "C" not in image.axes:
         return [(data, {"name": image.name, **placed}, "image")]
-    return [(data, _by_channel(image, placed), "image")]
+    return [(data, _for_channels(image, placed), "image")]
 
 
-def _by_channel(image: Image, common: dict[str, Any]) -> dict[str, Any]:
-    """Let napari make a layer for each channel; without names they are numbered."""
-    names = [f"{image.name} {name or number}" for number, name in enumerate(image.channels)]
-    if len(names) == 1:
-        names = [image.name]
+def _by_channel(data: Any, axes: str) -> list[Any]:
+    """Split labels, in one resolution or in several: napari does so with images only."""
+    if isinstance(data, list):
+        return [list(levels) for levels in zip(*(_by_channel(each, axes) for each in data), strict=True)]
+    return list(np.moveaxis(data, axes.index("C"), 0)) if "C" in axes else [data]
+
+
+def _names(image: Image) -> list[str]:
+    """Name the layers of the channels; without names of their own they are numbered."""
+    if image.n_channels == 1:
+        return [image.name]
+    return [f"{image.name} {name or number}" for number, name in enumerate(image.channels)]
+
+
+def _for_channels(image: Image, common: dict[str, Any]) -> dict[str, Any]:
+    """Let napari make a layer for each channel."""
+    names = _names(image)
     rgb = common.pop("rgb")
     each = {key: [value] * len(names) for key, value in common.items()}
     return {"channel_axis": image.axes.index("C"), "rgb": rgb, "name": names, **each}
