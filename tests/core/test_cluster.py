@@ -27,9 +27,10 @@ from napari_unet.core.io import Image, open_image
 from napari_unet.core.modelfile import Model, save_model
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.plan import SegmentConfig
+from napari_unet.core.request import Request
 from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import ClassLabel
-from napari_unet.core.unfinished import Request, Unfinished
+from napari_unet.core.unfinished import Unfinished
 
 CONFIG = SegmentConfig(halo=16, tile=32)
 N_TILES = 5 * 3 * 3
@@ -213,6 +214,22 @@ def test_a_worker_of_another_version_is_refused(model, stack, tmp_path):
         other.write_text(json.dumps(json.loads(Path(job).read_text()) | {"napari-unet": "0.0"}))
         with pytest.raises(ValueError, match=r"has napari-unet .* and this run 0\.0: install the same"):
             run_tasks(str(other), "tiles", 0, [(0, None)])
+
+
+def test_workers_that_do_not_fit_into_the_memory_are_refused(client, model, stack, tmp_path, monkeypatch):
+    monkeypatch.setattr("napari_unet.core.cluster.segmenting.free_memory", lambda device: 6e8)
+    output = tmp_path / "out.ome.zarr"
+    with pytest.raises(ValueError, match=r"2 workers need about .* and 0\.6 GB are free: .* --tile or fewer"):
+        next(segment_on_cluster(model, open_image(stack), output, CONFIG, client=client))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_without_the_package_is_named(model, stack, tmp_path, client, monkeypatch):
+    """The name of a package that no worker has stands for a worker that has none."""
+    monkeypatch.setattr("napari_unet.core.cluster.segmenting.PACKAGE", "no-such-package")
+    with pytest.raises(ValueError, match=r"the worker tcp://127\.0\.0\.1:\d+ lacks no-such-package"):
+        next(segment_on_cluster(model, open_image(stack), tmp_path / "out.ome.zarr", CONFIG, client=client))
+    assert not list(tmp_path.iterdir())
 
 
 def test_tiny_tasks_go_in_batches_of_which_few_are_on_their_way(client):

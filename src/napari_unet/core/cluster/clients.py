@@ -112,6 +112,11 @@ def connect(address: str) -> "Iterator[Client]":
         yield client
 
 
+def local_workers(client: "Client") -> list[str]:
+    """Return the addresses of the workers that run on this machine."""
+    return [address for address in client.nthreads() if urlsplit(address).hostname in _LOCAL]
+
+
 def trust_warning(address: str) -> str | None:
     """Say what is to be known about an address: Dask executes whatever it is sent.
 

@@ -2,12 +2,17 @@
 
 from collections.abc import Generator, Iterator
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from math import prod
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_unet.core.cluster.clients import local_workers
 from napari_unet.core.cluster.job import handed_over, run_tasks, source_of
 from napari_unet.core.cluster.spreading import spread
+from napari_unet.core.devices import free_memory
+from napari_unet.core.inference import MAPS_OF_LEVEL_0
 from napari_unet.core.io import Image
 from napari_unet.core.io.result import result_suffix
 from napari_unet.core.modelfile import Model
@@ -20,6 +25,9 @@ from napari_unet.core.work import Phase
 
 if TYPE_CHECKING:
     from distributed import Client
+
+PACKAGE = "napari-unet"
+LOADED = 0.3e9  # bytes that a worker takes with torch and the package
 
 
 def segment_on_cluster(
@@ -68,7 +76,8 @@ def segment_on_cluster(
     ------
     ValueError
         If image and model do not fit, or several processes cannot do this together, before anything is
-        written; if a piece of the image cannot be decoded.
+        written; if a worker lacks the package, or workers of this machine do not fit into its memory; if a
+        piece of the image cannot be decoded.
     OSError
         If the output exists or cannot be written, workers end again and again, or the scheduler is gone.
     """
@@ -76,7 +85,9 @@ def segment_on_cluster(
     store = None if image_store is None else image_store.absolute()
     request = Request(model, image, path, config or SegmentConfig(), store)
     _refuse(request)
+    _refuse_strangers(client)
     with Unfinished(request, overwrite=overwrite, resume=resume) as run:
+        _refuse_crowd(run, len(local_workers(client)))
         with handed_over(request, run.journal.header) as job:
             for phase in run.work.phases():
                 for task in _run_phase(run, phase, client, job):
@@ -93,7 +104,30 @@ def _refuse(request: Request) -> None:
             f"several workers cannot write one {request.path.name}: choose an output that ends in .ome.zarr"
         )
     if request.config.match_spacing:
-        raise ValueError("pieces of several workers share files with --match-spacing: leave out one of them")
+        raise ValueError("pieces of several workers share files with --match-spacing: leave out that, or --workers and --scheduler")
+
+
+def _refuse_strangers(client: "Client") -> None:
+    """Raise ValueError if a worker lacks the package; what is called has to be there without it."""
+    for worker, found in client.run(version, PACKAGE, on_error="return").items():
+        if isinstance(found, PackageNotFoundError):
+            raise ValueError(f"the worker {worker} lacks {PACKAGE}: install there what is installed here")
+
+
+def _refuse_crowd(run: Unfinished, n_workers: int) -> None:
+    """Raise ValueError if workers do not fit into the memory of this machine together."""
+    predictor, grid = run.request.predictor, run.plan.grid
+    if n_workers < 2 or predictor.device.type != "cpu":
+        return
+    network = predictor.network.config
+    bytes_per_pixel = MAPS_OF_LEVEL_0[network.ndim] * network.width * predictor.dtype.itemsize
+    n_pixels = prod(size + 2 * halo for size, halo in zip(grid.tile_shape, grid.halo, strict=True))
+    needed, free = n_workers * (LOADED + n_pixels * bytes_per_pixel), free_memory(predictor.device)
+    if needed > free:
+        raise ValueError(
+            f"{n_workers} workers need about {needed / 1e9:.1f} GB together and {free / 1e9:.1f} GB "
+            "are free: choose a smaller --tile or fewer workers"
+        )
 
 
 def _run_phase(run: Unfinished, phase: Phase, client: "Client", job: str) -> Iterator[int]:
