@@ -73,9 +73,3 @@ def test_a_part_has_a_place_in_the_axes_of_the_result():
 def test_channels_are_named_after_the_classes():
     assert layout_of("YX", "probabilities").channels == ("background", "cell", "rim")
     assert layout_of("YX").channels == ()
-
-
-def test_planes_are_outside_of_a_2d_network_and_inside_of_a_3d_one():
-    assert layout_of("TZYX", ndim=2).outer_shape == (2, 3)
-    assert layout_of("TZYX", ndim=3).outer_shape == (2,)
-    assert layout_of("YX").outer_shape == (1,)

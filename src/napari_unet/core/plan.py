@@ -95,11 +95,6 @@ class Block:
         """What the network sees one by one: planes, or one volume."""
         return prod(part.stop - part.start for part in self.outer)
 
-    @property
-    def n_voxels(self) -> int:
-        """Pixels or voxels of the image that it decides."""
-        return prod(part.stop - part.start for part in (*self.outer, *self.tile.write))
-
 
 @dataclass(frozen=True)
 class StackPlan(Sequence[Block]):

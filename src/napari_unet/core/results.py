@@ -70,11 +70,6 @@ class ResultLayout:
         return np.dtype(self.score_type if self.kind == "probabilities" else np.uint32)
 
     @property
-    def outer_shape(self) -> Shape:
-        """Time points, and the planes that a 2D network sees one by one."""
-        return (self.image.n_timepoints, *self.image.spatial_shape[: -self.ndim])
-
-    @property
     def channels(self) -> tuple[str, ...]:
         """Names of the classes of probabilities; nothing else has channels."""
         return tuple(label.name for label in self.classes) if self.kind == "probabilities" else ()

@@ -11,7 +11,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_unet.core.io.axes import UNKNOWN_UNIT
 from napari_unet.core.io.disk import disk_errors, remove
-from napari_unet.core.io.disk import sync_folder as sync_folder
 from napari_unet.core.io.image import Region
 from napari_unet.core.io.layout import Layout, ResultSink
 from napari_unet.core.io.names import image_stem
