@@ -292,8 +292,8 @@ def test_a_scheduler_needs_an_address(segment, folder, tmp_path, capsys):
     ("options", "said"),
     [
         ("--out O --workers 2 --scheduler tcp://a:1", "choose one of them"),
-        ("--out O --workers 2 --match-spacing", "--match-spacing: leave out one"),
-        ("--out O --scheduler tcp://a:1 --match-spacing", "--match-spacing: leave out one"),
+        ("--out O --workers 2 --match-spacing", "--match-spacing: leave out that, or --workers"),
+        ("--out O --scheduler tcp://a:1 --match-spacing", "--match-spacing: leave out that, or --workers"),
         ("--out O --workers 2 --suffix .tif", "choose --suffix .ome.zarr"),
         ("--into-image cells --kind probabilities", "a place for labels only"),
         ("--out O --score-type uint8", "add --kind probabilities"),

@@ -129,7 +129,7 @@ def segment(
             "--workers starts processes here and --scheduler uses others: choose one of them": (
                 workers is not None and scheduler is not None
             ),
-            "pieces of several workers share files with --match-spacing: leave out one of them": (
+            "several workers share files with --match-spacing: leave out that, or --workers or --scheduler": (
                 several and match_spacing
             ),
             f"several workers cannot write one {suffix}: choose --suffix .ome.zarr": (

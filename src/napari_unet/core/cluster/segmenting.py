@@ -104,7 +104,9 @@ def _refuse(request: Request) -> None:
             f"several workers cannot write one {request.path.name}: choose an output that ends in .ome.zarr"
         )
     if request.config.match_spacing:
-        raise ValueError("pieces of several workers share files with --match-spacing: leave out that, or --workers and --scheduler")
+        raise ValueError(
+            "several workers share files with --match-spacing: leave out that, or --workers or --scheduler"
+        )
 
 
 def _refuse_strangers(client: "Client") -> None:
