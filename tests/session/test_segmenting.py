@@ -425,6 +425,18 @@ def test_unfinished_work_of_another_model_is_never_thrown_away(viewer, stepping,
     np.testing.assert_array_equal(open_image(path).read()[0], expected(model(), choice)[0])
 
 
+def test_a_damaged_journal_is_left_to_the_user(viewer, segmenting, failures, tmp_path):
+    choice, folder = volume(viewer), tmp_path / "labels.tif.unfinished"
+    folder.mkdir()
+    (folder / "journal.jsonl").write_text("{\n")
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.tif")
+    assert [each.sentence for each in failures] == [
+        "labels.tif.unfinished holds unfinished work and is damaged: "
+        "choose another name, or delete that folder"
+    ]
+    assert (folder / "journal.jsonl").read_text() == "{\n"
+
+
 def test_a_file_that_has_not_begun_cannot_be_gone_on_with(viewer, stepping, steps, tmp_path):
     choice, said = volume(viewer), []
     stepping.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.tif")

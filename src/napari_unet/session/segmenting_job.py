@@ -136,11 +136,11 @@ def _into_file(job: Job, path: Path) -> Generator["StackUpdate | str", None, Non
 
 def cannot_go_on(request: "Request") -> str | None:
     """Say why an unfinished file cannot be gone on with, "" where it can; None where there is none."""
-    from napari_unet.core.journal import Journal
+    from napari_unet.core.journal import Journal, is_begun
     from napari_unet.core.unfinished import FORMAT, JOURNAL
 
     path = request.folder / JOURNAL
-    if not path.exists():
+    if not is_begun(path):
         return None
     try:
         begun = Journal(path).header

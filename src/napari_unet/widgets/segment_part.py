@@ -26,7 +26,8 @@ STACK = (
 )
 FILE = (
     "Segment every slice and write the result to a file as well; it may be larger than the memory. "
-    "If it is cancelled, or napari ends, choose the same file again: it goes on where it stopped."
+    "If it is cancelled, or napari ends, choose the same file again, with the same model: "
+    "it goes on where it stopped."
 )
 KIND = "What the file holds: a value for each class, numbered objects, or how sure the network is of a class."
 GO_ON = "{}: with the same model and image it goes on there, else it begins anew."
