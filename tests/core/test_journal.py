@@ -1,14 +1,12 @@
 """What a journal remembers, what a crash may do to it, and what it does not believe."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_unet.core.journal import Journal
+from napari_unet.core.journal import Journal, is_begun
 
 HEADER = {"format": 1, "plan": {"shape": [5, 5]}, "name": "Zellen ä"}
 
@@ -94,32 +92,25 @@ def test_what_begins_without_a_header_is_no_journal(tmp_path, first):
         Journal(path)
 
 
-WRITER = """
-import sys
-from pathlib import Path
-from napari_unet.core.journal import Journal
-try:
-    with Journal(Path(sys.argv[1])):
-        print("writes", flush=True)
-        sys.stdin.read()
-except OSError as error:
-    print(error)
-"""
-
-
-def test_two_processes_cannot_write_one_journal_and_a_killed_one_is_in_nobodys_way(path):
-    command = [sys.executable, "-c", WRITER, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout.readline() == "writes\n"
-        with (
-            pytest.raises(OSError, match="another run writes"),
-            Journal(path),
-        ):
-            pass
-        first.kill()
-    with Journal(path) as journal:
+@pytest.mark.parametrize("left", [b"", b'{"format": 1, "pl'])
+def test_where_a_header_was_torn_nothing_has_begun(tmp_path, left):
+    path = tmp_path / "journal.jsonl"
+    assert not is_begun(path)
+    path.write_bytes(left)
+    assert not is_begun(path)
+    with Journal.create(path, HEADER) as journal:
         journal.note("tiles", 1, {})
-    assert Journal(path).n_done("tiles") == 3
+    assert is_begun(path) and Journal(path).n_done("tiles") == 1
+
+
+def test_a_header_is_there_whole_or_not_at_all(tmp_path, monkeypatch):
+    def killed(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Journal.create(tmp_path / "journal.jsonl", HEADER)
+    assert not (tmp_path / "journal.jsonl").exists()
 
 
 def test_a_journal_is_lines_of_json_that_other_programs_read(path):

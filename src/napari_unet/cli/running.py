@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from napari_unet.core.io import Image
     from napari_unet.core.modelfile import Model
     from napari_unet.core.plan import SegmentConfig
+    from napari_unet.core.request import Request
     from napari_unet.core.running import StackResult, StackUpdate
-    from napari_unet.core.unfinished import Request
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the number of the signal."""
@@ -52,7 +52,7 @@ class Job:
     def request(self, source: Input, output: Path | None) -> "Request":
         """Open an image, and say where its result goes."""
         from napari_unet.core.io.labels import labels_path
-        from napari_unet.core.unfinished import Request
+        from napari_unet.core.request import Request
 
         image = source.open(self.opening)
         if output is not None:
@@ -62,9 +62,11 @@ class Job:
 
     def run(self, request: "Request") -> Outcome:
         """Segment an image; Ctrl-C ends the command, and what is done is kept."""
+        from napari_unet.core.unfinished import is_complete
+
         n_before = count_done(request) if self.resume else 0
         is_kept = self.resume and not self.overwrite  # with both, who knows which run has made it?
-        if is_kept and request.path.exists() and not request.folder.exists():
+        if is_kept and is_complete(request):
             return Outcome(notes=("was complete already",))
         start = perf_counter()
         try:
@@ -102,11 +104,11 @@ class Job:
 
 def count_done(request: "Request") -> int:
     """Count the tiles that an earlier run has done."""
-    from napari_unet.core.journal import Journal
+    from napari_unet.core.journal import Journal, is_begun
     from napari_unet.core.unfinished import JOURNAL
 
     path = request.folder / JOURNAL
-    return Journal(path).n_done("tiles") if path.exists() else 0
+    return Journal(path).n_done("tiles") if is_begun(path) else 0
 
 
 def stopped(request: "Request") -> str:

@@ -17,7 +17,7 @@ MOST_TASKS = 10**9  # of a phase; a damaged number shall not cost more memory th
 class Journal:
     """Lines of JSON in a file: the first says what is being done, each other one which task is done.
 
-    A line that a crash has cut short does not count. One process writes at a time.
+    A line that a crash has cut short does not count. One process writes at a time: who owns the folder.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Journal:
     ValueError
         If the file is no journal.
     OSError
-        If it cannot be read, or another process writes to it.
+        If it cannot be read or written.
 
     Examples
     --------
@@ -58,14 +58,18 @@ class Journal:
     @classmethod
     def create(cls, path: Path, header: Mapping[str, JSON]) -> Self:
         """Write a new journal that begins with a header."""
-        with open(path, "x", encoding="utf-8") as file:
+        if is_begun(path):
+            raise FileExistsError(f"{path} exists: go on with it, or remove its folder to begin anew")
+        partial = path.with_name(f"{path.name}.partial")
+        with open(partial, "w", encoding="utf-8") as file:
             file.write(_text(header))
             file.flush()
             os.fsync(file.fileno())
+        os.replace(partial, path)  # at once: a killed run leaves all of the header or nothing
         return cls(path)
 
     def __enter__(self) -> Self:
-        self._file = _locked(self.path)
+        self._file = FileIO(self.path, "r+")  # no buffer: what a full disk refused is not written at the end
         self._file.truncate(_whole_length(self.path))
         self._file.seek(0, os.SEEK_END)
         return self
@@ -132,22 +136,16 @@ def _whole_length(path: Path) -> int:
         return sum(len(line) for line in file if line.endswith(b"\n"))
 
 
-def refuse_running(path: Path) -> None:
-    """Raise OSError if another process is writing to a journal."""
-    if path.exists():
-        _locked(path).close()
+def is_begun(path: Path) -> bool:
+    """Tell whether there is a journal; one without a whole header says that nothing has begun.
 
-
-def _locked(path: Path) -> FileIO:
-    """Open a journal to write to, unless another process does; the lock goes with the process."""
-    file = FileIO(path, "r+")  # no buffer: what a full disk has refused is not written again at the end
+    Examples
+    --------
+    >>> is_begun(Path("nowhere/journal.jsonl"))
+    False
+    """
     try:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # Windows: whoever removes the folder of another run is refused by the system
-        pass
-    except BlockingIOError as error:
-        file.close()
-        raise OSError(f"another run writes {path.parent.name}: wait for it, or end it first") from error
-    return file
+        with open(path, "rb") as file:
+            return file.readline().endswith(b"\n")
+    except FileNotFoundError:
+        return False

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet.core.io.damage import readable
+from napari_unet.core.io.lock import locked
 from napari_unet.core.io.names import has_zarr_metadata
 
 if TYPE_CHECKING:
@@ -116,14 +117,14 @@ def register_labels(image_store: Path, name: str) -> None:
 
     image, _ = _open_image(image_store)
     zarr_format = image.metadata.zarr_format
-    group = zarr.open_group(str(image_store / FOLDER), mode="a", zarr_format=zarr_format)
-    listed = _ome(group)
-    names: list[str] = list(listed.get("labels", ()))
-    if name in names:
-        return
-    changed = {**listed, "labels": [*names, name]}
-    group.attrs.update({"ome": {"version": "0.5", **changed}} if zarr_format > 2 else changed)
-    _consolidate_again(image_store)
+    with locked(image_store):  # another run may add to the same list
+        group = zarr.open_group(str(image_store / FOLDER), mode="a", zarr_format=zarr_format)
+        listed = _ome(group)
+        names: list[str] = list(listed.get("labels", ()))
+        if name not in names:
+            changed = {**listed, "labels": [*names, name]}
+            group.attrs.update({"ome": {"version": "0.5", **changed}} if zarr_format > 2 else changed)
+        _consolidate_again(image_store)
 
 
 def _consolidate_again(image_store: Path) -> None:

@@ -7,7 +7,7 @@ from napari_unet.core.io.disk import remove, sync_all, sync_file, sync_folder
 from napari_unet.core.io.labels import is_labels_path
 from napari_unet.core.io.layout import Layout, ResultSink
 from napari_unet.core.io.names import has_zarr_metadata
-from napari_unet.core.io.tiff_writer import create_tiff, open_tiff_result
+from napari_unet.core.io.tiff_writer import check_ome, create_tiff, open_tiff_result
 from napari_unet.core.io.zarr_writer import create_zarr, open_zarr_result
 
 _FORMATS = (".ome.zarr", ".ome.tif", ".ome.tiff", ".zarr", ".tif", ".tiff")
@@ -64,6 +64,12 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     _refuse_existing(path, overwrite=overwrite)
     if not os.access(folder, os.W_OK):
         raise OSError(f"cannot write {path} (read-only); choose a folder that is writable")
+
+
+def check_format(path: Path, layout: Layout) -> None:
+    """Raise ValueError where the format that the suffix sets cannot store the type of a result."""
+    if ".ome.tif" in result_suffix(path):
+        check_ome(layout)
 
 
 def create_result(temporary: Path, layout: Layout, *, name: str) -> ResultSink:

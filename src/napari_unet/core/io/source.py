@@ -1,8 +1,10 @@
 """Where an image comes from, in a few words that another process can open again."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from napari_unet.core.io.image import Image
 
 LABELS = "labels"
+_GROUP = (".zattrs", ".zgroup", ".zmetadata")
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,8 @@ class Source:
     def fingerprint(self) -> str:
         """Return a SHA-256 that moves when any file is replaced, or anything else than its folder differs.
 
-        It covers name, size and time of change of every file (of all in a Zarr store), and the options.
+        It covers name, size and time of change of every file, and the options. Of a Zarr store these are the
+        arrays; what their groups say of axes and voxel size is in the image.
 
         Raises
         ------
@@ -96,10 +100,22 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
         yield from ((file.name, file) for file in _companions(path))
         return
     for folder, folders, names in os.walk(path):
-        folders[:] = sorted(name for name in folders if name != LABELS)  # results come and go
-        for name in sorted(names):
-            file = Path(folder, name)
-            yield file.relative_to(path).as_posix(), file
+        # results come and go
+        folders[:] = sorted(name for name in folders if name != LABELS and not name.endswith(".unfinished"))
+        for file in (Path(folder, name) for name in sorted(names)):
+            if not _is_of_group(file):
+                yield file.relative_to(path).as_posix(), file
+
+
+def _is_of_group(file: Path) -> bool:
+    """Whether a file of a store is about a group: it may be written again when labels are added."""
+    if file.name != "zarr.json":
+        return file.name in _GROUP
+    with suppress(ValueError):
+        match json.loads(file.read_bytes()):
+            case {"node_type": "group"}:
+                return True
+    return False
 
 
 def _companions(path: Path) -> list[Path]:

@@ -58,10 +58,16 @@ class TiffSink:
         sync_file(self.path)
 
 
+def check_ome(layout: Layout) -> None:
+    """Raise ValueError where an OME-TIFF cannot store the type."""
+    if layout.dtype.name not in _OME_DTYPES.split():
+        raise ValueError(f"OME-TIFF cannot store {layout.dtype}; choose .tif or .ome.zarr")
+
+
 def create_tiff(path: Path, layout: Layout, *, ome: bool) -> TiffSink:
     """Write all of a TIFF but its pixels, which read as 0, and take the disk space for them."""
-    if ome and layout.dtype.name not in _OME_DTYPES.split():
-        raise ValueError(f"OME-TIFF cannot store {layout.dtype}; choose .tif or .ome.zarr")
+    if ome:
+        check_ome(layout)
     imagej = not ome and _suits_imagej(layout)
     metadata = _imagej(layout) if imagej else _ome(layout) if ome else _shaped(layout)
     offset, n_bytes = tifffile.imwrite(  # type: ignore[misc]  # None only without returnoffset

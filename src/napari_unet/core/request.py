@@ -1,0 +1,160 @@
+"""What is to be segmented, with which model, how, and where the result goes."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_unet import __version__
+from napari_unet.core.devices import choose_device
+from napari_unet.core.examples import image_intensity
+from napari_unet.core.inference import Predictor
+from napari_unet.core.io import Image
+from napari_unet.core.io.layout import Layout, ResultSink
+from napari_unet.core.io.names import has_zarr_metadata
+from napari_unet.core.io.result import open_result, result_suffix
+from napari_unet.core.io.zarr_writer import open_parts
+from napari_unet.core.modelfile import Model, model_hash
+from napari_unet.core.plan import SegmentConfig, StackPlan, result_layout, seen_image
+from napari_unet.core.resampling import Regrid
+from napari_unet.core.results import ResultLayout
+from napari_unet.core.work import BlockWork, StackWork
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What is to be segmented, with which model, how, and the name of the result.
+
+    Parameters
+    ----------
+    model : Model
+        2D models see a stack plane by plane.
+    image : Image
+        As many channels as the model's, or among its channels those that the model names.
+    path : Path
+        Of the result; its suffix sets the format.
+    config : SegmentConfig
+        How to segment.
+    image_store : Path, optional
+        The OME-Zarr image inside which the path lies.
+    """
+
+    model: Model
+    image: Image
+    path: Path
+    config: SegmentConfig
+    image_store: Path | None = None
+
+    @cached_property
+    def layout(self) -> ResultLayout:
+        """What the result will be; ValueError where image and model do not fit."""
+        return result_layout(self.model, self.image, self.config)
+
+    @cached_property
+    def seen(self) -> Image:
+        """What the network sees: the image, or the image at the voxel size of the model."""
+        return seen_image(self.model, self.layout.image, self.config)
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The network made ready."""
+        return Predictor(self.model.network, choose_device(self.config.device), self.config.precision)
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """Which program and model make the result, and how."""
+        options = asdict(self.config) | {
+            "kind": self.layout.kind,
+            "device": self.predictor.device.type,
+            "precision": self.predictor.precision,
+            "axes": self.image.axes,
+            "spacing": list(self.image.spacing),
+            "unit": self.image.unit,
+        }
+        return {"napari-unet": __version__, "model": model_hash(self.model), "options": options}
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What has to be the same for a run to go on with what another has begun."""
+        return self.provenance | {"image": _fingerprint(self.image)}
+
+    @property
+    def folder(self) -> Path:
+        """Where the result is made, beside its name; never inside another store."""
+        name = f"{self.path.name}.unfinished"
+        if self.image_store is None:
+            return self.path.with_name(name)
+        place = self.image_store.absolute()
+        store = [folder for folder in (place, *place.parents) if has_zarr_metadata(folder)][-1]
+        position = place.relative_to(store).parts  # of a plate: row, well and field
+        return store.with_name(".".join((store.name, *position, "labels", name)))
+
+    @property
+    def parts_path(self) -> Path:
+        """Numbers of objects within their blocks."""
+        return self.folder / "parts.zarr"
+
+    @property
+    def unfinished_path(self) -> Path:
+        """The result before it has its name; the suffix tells the format."""
+        return self.folder / f"result{result_suffix(self.path)}"
+
+    def file_layout(self, plan: StackPlan | None = None, n_objects: int = 0) -> Layout:
+        """Return what the file is to look like, as far as it is known.
+
+        The plan sets the pieces in which it is written, the number of objects the type of these.
+        """
+        layout = self.layout
+        # at another voxel size blocks do not end where files do
+        is_aligned = not self.config.match_spacing
+        return Layout(
+            layout.shape,
+            np.min_scalar_type(n_objects) if layout.kind == "objects" else layout.dtype,
+            layout.axes,
+            self.image.spacing,
+            self.image.unit,
+            layout.channels,
+            block_shape=layout.block_shape(plan.block_shape) if plan and is_aligned else None,
+            provenance=self.provenance | {"image": self.image.name},
+            image_store=self.image_store,
+        )
+
+    def work(self, plan: StackPlan, n_objects: Callable[[], int], *, is_published: bool = False) -> StackWork:
+        """Return the tasks, for any process that sees the folder; the number of objects is asked for late."""
+        path = self.path if is_published else self.unfinished_path
+        layout = replace(self.layout, image=self.seen)
+        blocks = BlockWork(plan, layout, self.seen, self.predictor, self.layout.image)
+        return StackWork(
+            blocks, partial(self._open, path, plan, n_objects), partial(open_parts, self.parts_path)
+        )
+
+    def _open(self, path: Path, plan: StackPlan, n_objects: Callable[[], int]) -> ResultSink:
+        result = open_result(path, self.file_layout(plan, n_objects()))
+        image = self.layout.image
+        return result if self.seen is image else _Regridded(result, image, self.seen)
+
+
+class _Regridded:
+    """A result on the image's own pixels, written at the voxel size of the model."""
+
+    def __init__(self, result: ResultSink, image: Image, seen: Image) -> None:
+        self._result = result
+        self.write = Regrid(result, image, seen).write
+        self.read, self.reduce, self.flush = result.read, result.reduce, result.flush
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Number of tasks that make each further level."""
+        return self._result.levels
+
+
+def _fingerprint(image: Image) -> str:
+    """Tell an image from another: by its files, or else by a sample of its pixels."""
+    if image.source is not None:
+        return image.source.fingerprint()
+    sample = (image.axes, image.data.shape, str(image.dtype), image_intensity(image))
+    return sha256(repr(sample).encode()).hexdigest()
