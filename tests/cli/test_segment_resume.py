@@ -118,6 +118,17 @@ def test_what_is_complete_is_not_computed_again(segment, folder, tmp_path, capsy
     assert out.stat().st_mtime_ns == before
 
 
+def test_what_a_killed_run_has_left_beside_a_complete_result_is_removed(segment, folder, tmp_path, capsys):
+    out, left = tmp_path / "labels.tif", tmp_path / "labels.tif.unfinished"
+    assert segment(folder / "0.tif", "--out", out) == 0
+    left.mkdir()
+    (left / "lock").touch()
+    capsys.readouterr()
+    assert segment(folder / "0.tif", "--out", out, "--resume") == 0
+    assert capsys.readouterr().out == f"{out}: was complete already\n"
+    assert not left.exists()
+
+
 def test_a_batch_that_replaces_goes_on_replacing(segment, folder, tmp_path, capsys):
     results = tmp_path / "results"
     assert segment(folder, "--out", results) == 0

@@ -1,5 +1,6 @@
 """Results that are not finished: killed at any moment, gone on with, refused when anything has changed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -13,14 +14,21 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import zarr
 
+from napari_unet.core import unfinished
 from napari_unet.core.devices import computes_bf16
-from napari_unet.core.io import open_image
+from napari_unet.core.io import create_output, open_image
+from napari_unet.core.io.labels import labels_path
+from napari_unet.core.io.result import publish
+from napari_unet.core.journal import Journal
 from napari_unet.core.modelfile import Model, load_model, save_model
 from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.plan import SegmentConfig
+from napari_unet.core.plan import SegmentConfig, plan_stack
+from napari_unet.core.request import Request
 from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import ClassLabel
+from napari_unet.core.unfinished import Unfinished
 
 KILL_NINE = Path(__file__).with_name("kill_nine_stack.py")
 WAYS = [
@@ -284,10 +292,153 @@ def test_a_journal_of_another_kind_is_refused(begun, tmp_path):
 def test_two_runs_cannot_write_one_result(options, begun, tmp_path):
     first = begun(resume=True)
     next(first)
-    with pytest.raises(OSError, match="another run writes"):
+    with pytest.raises(OSError, match=r"^another run writes"):
         next(begun(**options))
     assert len(list(first)) > 0
     assert sorted(os.listdir(tmp_path)) == ["image.tif", "model.safetensors", "result.tif"]
+
+
+def test_nobody_interferes_while_a_result_gets_its_name(begun, tmp_path, monkeypatch):
+    tried = []
+
+    def published(*arguments, **options):
+        publish(*arguments, **options)
+        tried.append(1)
+        with pytest.raises(OSError, match=r"^another run writes"):
+            next(begun(resume=True))
+
+    monkeypatch.setattr(unfinished, "publish", published)
+    list(begun(resume=True))
+    assert tried
+    assert sorted(os.listdir(tmp_path)) == ["image.tif", "model.safetensors", "result.tif"]
+
+
+def test_nobody_interferes_while_a_result_is_planned(files, tmp_path, monkeypatch):
+    image, output = open_image(files / "image.tif"), tmp_path / "a.tif"
+    config, tried = SegmentConfig("labels", tile=136, halo=4), []
+
+    def planned(*arguments):
+        if not tried:
+            tried.append(1)
+            with pytest.raises(OSError, match=r"^another run writes"):
+                next(segment_stack(random_model(), image, output, config))
+        return plan_stack(*arguments)
+
+    monkeypatch.setattr(unfinished, "plan_stack", planned)
+    assert len(list(segment_stack(random_model(), image, output, config))) == 8
+    assert tried and os.listdir(tmp_path) == ["a.tif"]
+
+
+def test_what_another_run_has_finished_meanwhile_is_not_begun_anew(begun, tmp_path):
+    request = Request(
+        load_model(tmp_path / "model.safetensors"),
+        open_image(tmp_path / "image.tif"),
+        tmp_path / "result.tif",
+        SegmentConfig("labels", tile=136, halo=4),
+    )
+    waiting = [Unfinished(request, resume=True, overwrite=overwrite) for overwrite in (False, True)]
+    list(begun(resume=True))
+    before = (tmp_path / "result.tif").stat().st_mtime_ns
+    for run, match in zip(waiting, ("exists; give --overwrite", "has ended .* meanwhile"), strict=True):
+        with pytest.raises(OSError, match=match):
+            run.__enter__()
+    assert (tmp_path / "result.tif").stat().st_mtime_ns == before
+    assert sorted(os.listdir(tmp_path)) == ["image.tif", "model.safetensors", "result.tif"]
+
+
+def test_what_another_run_has_done_meanwhile_is_not_done_again(begun, tmp_path):
+    request = Request(
+        load_model(tmp_path / "model.safetensors"),
+        open_image(tmp_path / "image.tif"),
+        tmp_path / "result.tif",
+        SegmentConfig("labels", tile=136, halo=4),
+    )
+    run = Unfinished(request, resume=True)
+    other = begun(resume=True)
+    next(other)
+    other.close()
+    with pytest.raises(KeyboardInterrupt), run:
+        assert set(run.done(next(run.work.phases()))) == noted(tmp_path / "result.tif")
+        raise KeyboardInterrupt
+
+
+def test_a_leftover_folder_without_a_journal_is_begun_anew(files, tmp_path):
+    image, config = open_image(files / "image.tif"), SegmentConfig("labels", tile=136, halo=4)
+    folder = tmp_path / "a.tif.unfinished"
+    folder.mkdir()
+    (folder / "result.tif").write_bytes(b"torn")
+    (folder / "journal.jsonl").write_bytes(b'{"form')
+    assert len(list(segment_stack(random_model(), image, tmp_path / "a.tif", config))) == 8
+    assert os.listdir(tmp_path) == ["a.tif"]
+
+
+@pytest.mark.parametrize("phase", ["join", "publish"])
+def test_a_disk_that_is_full_in_the_end_is_named_in_a_sentence(phase, files, tmp_path, monkeypatch):
+    note = Journal.note
+
+    def full(self, name, task, result):
+        if name == phase:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        note(self, name, task, result)
+
+    monkeypatch.setattr(Journal, "note", full)
+    image, config = open_image(files / "image.tif"), SegmentConfig("objects", tile=136, halo=4)
+    with pytest.raises(OSError, match=r"no space for .*a\.tif"):
+        list(segment_stack(random_model(), image, tmp_path / "a.tif", config))
+    monkeypatch.undo()
+    assert list(segment_stack(random_model(), image, tmp_path / "a.tif", config, resume=True)) is not None
+    assert os.listdir(tmp_path) == ["a.tif"]
+
+
+def unplanned(*_):
+    raise AssertionError("what cannot be written is refused before that")
+
+
+def plate(folder):
+    """An image as a field of a plate."""
+    store = folder / "plate.zarr"
+    zarr.create_group(store, zarr_format=3)
+    zarr.create_group(store / "A", zarr_format=3)
+    zarr.create_group(store / "A/1", zarr_format=3)
+    field = store / "A/1/0"
+    pixels = np.random.default_rng(0).integers(0, 99, (40, 530)).astype(np.uint16)
+    with create_output(folder / "field.ome.zarr", (40, 530), "uint16", axes="YX", spacing=(1, 1)) as output:
+        output.write((slice(0, 40), slice(0, 530)), pixels)
+    (folder / "field.ome.zarr").rename(field)
+    return field
+
+
+def test_what_the_format_cannot_store_is_refused_before_anything_is_measured(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(unfinished, "plan_stack", unplanned)
+    image, field = open_image(files / "image.tif"), plate(tmp_path)
+    config = SegmentConfig("probabilities", score_type="float16")
+    with pytest.raises(ValueError, match="OME-TIFF cannot store float16"):
+        next(segment_stack(random_model(), image, tmp_path / "a.ome.tif", config))
+    with pytest.raises(ValueError, match="cannot be labels inside 0"):
+        inside = labels_path(field, "cells")
+        next(segment_stack(random_model(), open_image(field), inside, config, image_store=field))
+    assert os.listdir(tmp_path) == ["plate.zarr"]
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_labels_inside_a_field_of_a_plate_are_gone_on_with(tmp_path):
+    field = plate(tmp_path)
+    zarr.consolidate_metadata(field, zarr_format=3)
+    config = SegmentConfig("labels", tile=136, halo=4)
+
+    def run(name, **options):
+        inside = labels_path(field, name)
+        return segment_stack(random_model(), open_image(field), inside, config, image_store=field, **options)
+
+    stopped = run("cells")
+    next(stopped)
+    stopped.close()
+    assert sorted(os.listdir(tmp_path)) == ["plate.zarr", "plate.zarr.A.1.0.labels.cells.unfinished"]
+    list(run("others"))  # which changes the metadata of the image
+    assert len(list(run("cells", resume=True))) > 0
+    assert os.listdir(tmp_path) == ["plate.zarr"]
+    labels = zarr.open_group(field / "labels", mode="r").attrs["ome"]["labels"]
+    assert labels == ["others", "cells"]
 
 
 def test_a_sink_is_shown_what_was_there_before(begun, tmp_path):

@@ -1,5 +1,7 @@
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,16 @@ def test_labels_lie_where_a_shifted_image_lies(tmp_path: Path):
     image = _image(tmp_path / "a.zarr", "0.5", translation=(0, 10, 2.5))
     label = _validate(image, _write(image, "nuclei"), "0.5")
     assert label.multiscales[0].datasets[0].coordinateTransformations[1].translation == [10, 2.5]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows cannot lock a folder")
+def test_runs_that_end_at_once_are_all_listed(tmp_path: Path):
+    image = _image(tmp_path / "a.zarr", "0.5")
+    names = [f"labels {i}" for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(partial(register_labels, image), names))
+    listed: Any = zarr.open_group(str(image / "labels"), mode="r").attrs["ome"]
+    assert sorted(listed["labels"]) == names
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

@@ -118,3 +118,20 @@ def test_labels_that_are_added_to_a_store_leave_its_fingerprint(tmp_path: Path):
     assert source.fingerprint() == before
     (tmp_path / "cells.ome.zarr" / "0" / "c" / "0").write_text("22")
     assert source.fingerprint() != before
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_what_groups_say_and_unfinished_results_leave_the_fingerprint(tmp_path: Path, zarr_format: int):
+    path = tmp_path / "a.zarr"
+    group = zarr.create_group(path, zarr_format=zarr_format)
+    group.create_array("0", data=PIXELS)
+    source = Source((str(path),))
+    before = source.fingerprint()
+    zarr.consolidate_metadata(path, zarr_format=zarr_format)
+    group.attrs["more"] = 1
+    (path / "0.unfinished").mkdir()
+    (path / "0.unfinished/result.tif").touch()
+    assert source.fingerprint() == before
+    os.utime(path / "0" / (".zarray" if zarr_format == 2 else "zarr.json"), ns=(1, 1))
+    assert source.fingerprint() != before
