@@ -362,6 +362,19 @@ def test_what_another_run_has_done_meanwhile_is_not_done_again(begun, tmp_path):
         raise KeyboardInterrupt
 
 
+def test_work_that_was_being_thrown_away_is_not_gone_on_with(begun, tmp_path, monkeypatch):
+    def killed(path):
+        path.unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_unet.core.io.lock.remove", killed)
+    with pytest.raises(KeyboardInterrupt):
+        next(begun(overwrite=True))
+    monkeypatch.undo()
+    assert len(list(begun(resume=True))) == 8
+    assert sorted(os.listdir(tmp_path)) == ["image.tif", "model.safetensors", "result.tif"]
+
+
 def test_a_leftover_folder_without_a_journal_is_begun_anew(files, tmp_path):
     image, config = open_image(files / "image.tif"), SegmentConfig("labels", tile=136, halo=4)
     folder = tmp_path / "a.tif.unfinished"

@@ -118,19 +118,25 @@ class Unfinished:
         raise OSError(f"another run writes {self.folder.name}: wait for it, or end it first")
 
     def _leave(self, *, is_kept: bool) -> None:
-        """Let others have the folder; without anything to go on with it is removed, the journal last."""
+        """Let others have the folder; without anything to go on with it is removed.
+
+        The journal goes last where it says that the result has its name, else first: a run that is killed
+        meanwhile leaves none that speaks of what is gone.
+        """
         if is_kept:
             self._own.close()
-        else:
-            with self.disk_errors():
-                self._own.remove(last=JOURNAL)
+            return
+        with self.disk_errors():
+            if not self._is_published:
+                self._journal_path.unlink(missing_ok=True)
+            self._own.remove(last=JOURNAL)
 
     def _go_on(self) -> None:
         """Open what is begun."""
         self.journal = Journal(self._journal_path)
         wanted = self.request.identity
         if self._is_published:  # of a result that is whole the image does not matter any more
-            wanted = wanted | {"image": self.journal.header["image"]}
+            wanted = wanted | {"image": self.journal.header.get("image")}
         _refuse_other(self.folder, self.journal.header, wanted)
         _, joined = next(self.journal.results("join"), (0, {"n_objects": 0}))
         self._n_objects = int(joined["n_objects"])
@@ -184,6 +190,7 @@ class Unfinished:
         if not self._is_published:
             self.journal.note("publish", 0, {})
             publish(self.request.unfinished_path, self.request.path, overwrite=self._overwrite)
+            self._is_published = True
         if self.request.image_store is not None:
             register_labels(self.request.image_store, self.request.path.name)
 
@@ -195,7 +202,8 @@ class Unfinished:
         )
         header = request.identity | {"format": FORMAT, "plan": plan.as_json()}
         with self.disk_errors():
-            self._own.clear(last=JOURNAL)
+            self._journal_path.unlink(missing_ok=True)  # before what it speaks of
+            self._own.clear()
             if request.layout.kind == "objects":
                 self._create_parts(plan)
             else:

@@ -49,7 +49,7 @@ class OwnFolder:
         """Leave it to others as it is."""
         self._lock.close()
 
-    def clear(self, last: str) -> None:
+    def clear(self, last: str = "") -> None:
         """Remove what is in it; what is called `last` last, if it is there."""
         entries = [entry for entry in self.path.iterdir() if entry.name != LOCK]
         for entry in sorted(entries, key=lambda entry: entry.name == last):
