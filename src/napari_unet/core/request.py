@@ -11,7 +11,6 @@ import numpy as np
 
 from napari_unet import __version__
 from napari_unet.core.devices import choose_device
-from napari_unet.core.examples import image_intensity
 from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image
 from napari_unet.core.io.layout import Layout, ResultSink
@@ -19,6 +18,7 @@ from napari_unet.core.io.names import has_zarr_metadata
 from napari_unet.core.io.result import open_result, result_suffix
 from napari_unet.core.io.zarr_writer import open_parts
 from napari_unet.core.modelfile import Model, model_hash
+from napari_unet.core.normalise import CHUNK_SIDE, N_CHUNKS, sample_regions
 from napari_unet.core.plan import SegmentConfig, StackPlan, result_layout, seen_image
 from napari_unet.core.resampling import Regrid
 from napari_unet.core.results import ResultLayout
@@ -144,7 +144,7 @@ class _Regridded:
     def __init__(self, result: ResultSink, image: Image, seen: Image) -> None:
         self._result = result
         self.write = Regrid(result, image, seen).write
-        self.read, self.reduce, self.flush = result.read, result.reduce, result.flush
+        self.read, self.reduce = result.read, result.reduce
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -156,5 +156,23 @@ def _fingerprint(image: Image) -> str:
     """Tell an image from another: by its files, or else by a sample of its pixels."""
     if image.source is not None:
         return image.source.fingerprint()
-    sample = (image.axes, image.data.shape, str(image.dtype), image_intensity(image))
-    return sha256(repr(sample).encode()).hexdigest()
+    return sha256(repr((image.axes, image.name, pixel_sample(image))).encode()).hexdigest()
+
+
+def pixel_sample(image: Image) -> str:
+    """Tell apart images that are not in files, or not any more as they were, by a sample of their pixels.
+
+    Parameters
+    ----------
+    image : Image
+        Of it at most 64 chunks are read, at fixed places.
+
+    Returns
+    -------
+    str
+        SHA-256, of shape and type as well.
+    """
+    found = sha256(repr((image.data.shape, str(image.dtype))).encode())
+    for region in sample_regions(image.data.shape, (CHUNK_SIDE, CHUNK_SIDE), N_CHUNKS):
+        found.update(np.ascontiguousarray(image.data[region]).data)
+    return found.hexdigest()

@@ -197,8 +197,10 @@ class Unfinished:
     def _begin(self) -> None:
         """Decide, and make what is needed; the journal comes last: without it nothing has begun."""
         request = self.request
+        # what is known is that of the image that was given, not of channels that were found by name
+        known = self._intensity if request.layout.image is request.image else None
         plan = plan_stack(
-            request.predictor, request.model, request.seen, request.config, request.layout, self._intensity
+            request.predictor, request.model, request.seen, request.config, request.layout, known
         )
         header = request.identity | {"format": FORMAT, "plan": plan.as_json()}
         with self.disk_errors():

@@ -3,19 +3,15 @@
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from napari_unet import __version__
 from napari_unet.core.io import Image
 from napari_unet.core.io.layout import Sink
 from napari_unet.core.io.ngff import PROVENANCE
 from napari_unet.core.io.result import check_output
-from napari_unet.core.normalise import CHUNK_SIDE, N_CHUNKS, sample_regions
 from napari_unet.core.results import ResultLayout
 from napari_unet.core.tiling import Region
 from napari_unet.session.images import ImageChoice
@@ -155,20 +151,14 @@ def cannot_go_on(request: "Request") -> str | None:
 
 def _is_edited(job: Job) -> bool:
     """Look whether pixels were edited in place since it was left; if so forget what was done."""
-    before, job.sample = job.sample, _sample(job.whole)
+    from napari_unet.core.request import pixel_sample  # torch
+
+    before, job.sample = job.sample, pixel_sample(job.whole)
     if job.begun is None or before == job.sample:
         return False
     job.begun.data[...] = 0
     job.plan, job.n_done = None, 0
     return True
-
-
-def _sample(image: Image) -> str:
-    """Return what tells apart images that are stored in the same array, by a part of their pixels."""
-    found = sha256()
-    for region in sample_regions(image.data.shape, (CHUNK_SIDE, CHUNK_SIDE), N_CHUNKS):
-        found.update(np.ascontiguousarray(image.data[region]).data)
-    return found.hexdigest()
 
 
 def config_of(order: Order) -> "SegmentConfig":

@@ -243,7 +243,6 @@ def test_what_has_been_written_is_read_back(tmp_path: Path, suffix: str):
     sink = create_result(tmp_path / f"a{suffix}", layout, name="a")
     first, second = _blocks(layout)[-2:]
     sink.write(first, _pixels(layout)[first])
-    sink.flush()
     np.testing.assert_array_equal(
         open_result(tmp_path / f"a{suffix}", layout).read(first), _pixels(layout)[first]
     )

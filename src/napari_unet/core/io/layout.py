@@ -153,6 +153,3 @@ class ResultSink(ReadableSink, Protocol):
 
     def reduce(self, level: int, task: int) -> None:
         """Make one block of `level`, from 1, out of the level before, which has to be complete."""
-
-    def flush(self) -> None:
-        """Wait until all bytes are on the disk."""

@@ -13,7 +13,6 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_unet.core.io.damage import readable
-from napari_unet.core.io.disk import sync_file
 from napari_unet.core.io.image import Region
 from napari_unet.core.io.layout import Layout, stored
 from napari_unet.core.io.ngff import PROVENANCE
@@ -52,10 +51,6 @@ class TiffSink:
     def reduce(self, level: int, task: int) -> None:
         """There is nothing to make."""
         raise IndexError(f"a TIFF has no level {level} with a block {task}")
-
-    def flush(self) -> None:
-        """Wait until all bytes are on the disk."""
-        sync_file(self.path)
 
 
 def check_ome(layout: Layout) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io.axes import AXES
-from napari_unet.core.io.disk import sync_all
 from napari_unet.core.io.image import Region
 from napari_unet.core.io.labels import store_format
 from napari_unet.core.io.layout import Layout, stored
@@ -75,10 +74,6 @@ class ZarrResult:
             )
             block[inside] = shrunk(source, geometry.factors)
         coarser.write(region, block)
-
-    def flush(self) -> None:
-        """Wait until all bytes are on the disk."""
-        sync_all(self.path)
 
 
 def create_zarr(path: Path, layout: Layout, name: str) -> ZarrResult:
