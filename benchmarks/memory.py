@@ -40,7 +40,8 @@ class Case:
     @property
     def way(self) -> str:
         """What it has in common with stacks of other sizes."""
-        return f"{self.ndim}D {self.kind} {self.suffix}"
+        wide = "one wide plane, " if self.shape == (WIDE, WIDE) else ""  # its tiles are larger
+        return f"{wide}{self.ndim}D {self.kind} {self.suffix}"
 
     @property
     def n_bytes(self) -> int:
