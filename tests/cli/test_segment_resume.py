@@ -118,6 +118,19 @@ def test_what_is_complete_is_not_computed_again(segment, folder, tmp_path, capsy
     assert out.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".ome.zarr"])
+def test_a_complete_result_that_was_made_otherwise_is_not_taken_for_this_one(
+    suffix, segment, folder, tmp_path, capsys
+):
+    out = tmp_path / f"labels{suffix}"
+    assert segment(folder / "0.tif", "--out", out, "--tile", 16) == 0
+    assert segment(folder / "0.tif", "--out", out, "--tile", 16, "--resume") == 0
+    capsys.readouterr()
+    assert segment(folder / "0.tif", "--out", out, "--kind", "probabilities", "--resume") == 2
+    said = capsys.readouterr().err
+    assert "kind (labels then, probabilities now)" in said and "--overwrite" in said
+
+
 def test_what_a_killed_run_has_left_beside_a_complete_result_is_removed(segment, folder, tmp_path, capsys):
     out, left = tmp_path / "labels.tif", tmp_path / "labels.tif.unfinished"
     assert segment(folder / "0.tif", "--out", out) == 0

@@ -67,6 +67,7 @@ class Job:
         n_before = count_done(request) if self.resume else 0
         is_kept = self.resume and not self.overwrite  # with both, who knows which run has made it?
         if is_kept and is_complete(request):
+            refuse_otherwise_made(request)
             return Outcome(notes=("was complete already",))
         start = perf_counter()
         try:
@@ -99,6 +100,20 @@ class Job:
             image_store=request.image_store,
             overwrite=self.overwrite,
             resume=self.resume,
+        )
+
+
+def refuse_otherwise_made(request: "Request") -> None:
+    """Refuse to take a complete result for that of this command where another model or option made it."""
+    from napari_unet.core.io.provenance import read_provenance
+    from napari_unet.core.request import changes
+
+    wanted = {name: request.provenance[name] for name in ("model", "options")}
+    made = read_provenance(request.path)
+    if made and (changed := changes(made, wanted)):
+        raise ValueError(
+            f"{request.path} is complete, but these have changed since: {', '.join(changed)}; "
+            "choose another name, or make it anew with --overwrite"
         )
 
 

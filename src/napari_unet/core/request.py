@@ -1,6 +1,6 @@
 """What is to be segmented, with which model, how, and where the result goes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from hashlib import sha256
@@ -23,6 +23,8 @@ from napari_unet.core.plan import SegmentConfig, StackPlan, result_layout, seen_
 from napari_unet.core.resampling import Regrid
 from napari_unet.core.results import ResultLayout
 from napari_unet.core.work import BlockWork, StackWork
+
+_WORDS = {"napari-unet": "napari-unet", "model": "the model", "image": "the image"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +138,27 @@ class Request:
         result = open_result(path, self.file_layout(plan, n_objects()))
         image = self.layout.image
         return result if self.seen is image else _Regridded(result, image, self.seen)
+
+
+def changes(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Say what differs between how something was made and how it is wanted.
+
+    Parameters
+    ----------
+    made
+        Of a journal or a result.
+    wanted
+        Identity or provenance of a request, or a part of it.
+
+    Returns
+    -------
+    list of str
+        One for each difference; empty where there is none.
+    """
+    then, now = made.get("options", {}), wanted.get("options", {})
+    parts = [words for name, words in _WORDS.items() if name in wanted and made.get(name) != wanted[name]]
+    options = [name for name, value in now.items() if then.get(name) != value]
+    return parts + [f"{name} ({then.get(name)} then, {now[name]} now)" for name in options]
 
 
 class _Regridded:

@@ -47,7 +47,8 @@ class ResultLayout:
         values = [label.output_value for label in self.classes]
         if self.kind == "objects" and 0 not in values:
             raise ValueError(
-                f"the model writes {values} and no 0, the background of objects: use --kind labels"
+                f"the model writes {values} and no 0, the background of objects: use --kind labels, or train "
+                "with --task objects"
             )
 
     @property

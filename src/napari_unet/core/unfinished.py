@@ -16,12 +16,11 @@ from napari_unet.core.joining import Joined
 from napari_unet.core.journal import Journal, is_begun
 from napari_unet.core.normalise import Intensity
 from napari_unet.core.plan import StackPlan, plan_stack
-from napari_unet.core.request import Request
+from napari_unet.core.request import Request, changes
 from napari_unet.core.work import Phase, StackWork, join_objects
 
 FORMAT = 1
 JOURNAL = "journal.jsonl"
-_WORDS = {"napari-unet": "napari-unet", "model": "the model", "image": "the image"}
 
 
 class Unfinished:
@@ -247,13 +246,7 @@ def _refuse_other(folder: Path, begun: Mapping[str, Any], wanted: Mapping[str, A
     """Raise a ValueError that says what has changed since the work was begun."""
     if begun.get("format") != FORMAT:
         raise ValueError(f"{folder} was begun by another version of napari-unet: begin anew with --overwrite")
-    changed = [words for name, words in _WORDS.items() if begun[name] != wanted[name]]
-    options = wanted["options"]
-    changed += [
-        f"{name} ({begun['options'].get(name)} then, {value} now)"
-        for name, value in options.items()
-        if begun["options"].get(name) != value
-    ]
+    changed = changes(begun, wanted)
     if changed:
         raise ValueError(
             f"{folder} cannot be gone on with, because these have changed: {', '.join(changed)}; "

@@ -1,11 +1,9 @@
 """Image files and results as layers: read lazily, in every resolution, where their metadata say."""
 
-import json
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import dask.array as da
 import numpy as np
@@ -15,8 +13,8 @@ from numpy.typing import NDArray
 from napari_unet.core.io import Image, list_positions, open_image, open_stack
 from napari_unet.core.io.axes import UNKNOWN_UNIT, ngff_unit
 from napari_unet.core.io.image import LazyArray
-from napari_unet.core.io.names import TIFF_SUFFIXES, is_zarr
-from napari_unet.core.io.ngff import PROVENANCE
+from napari_unet.core.io.names import is_zarr
+from napari_unet.core.io.provenance import read_provenance
 from napari_unet.core.tiling import round_up
 from napari_unet.session.levels import Levels, find_levels
 
@@ -62,7 +60,7 @@ def _image_layers(image: Image, levels: Levels) -> list[LayerData]:
     """One layer, or one for each channel."""
     arrays = lazy_levels(image, levels)
     data = arrays if len(arrays) > 1 else arrays[0]
-    provenance = levels.provenance or _tiff_provenance(image)
+    provenance = levels.provenance or _provenance(image)
     kind = provenance.get("options", {}).get("kind", "")
     metadata = {"provenance": provenance} if provenance else {}
     if levels.is_labels or (kind in ("labels", "objects") and image.dtype.kind in "ui"):
@@ -180,17 +178,7 @@ def _is_coloured(image: Image) -> bool:
     return image.axes.endswith("C") and image.n_channels in (3, 4) and image.dtype == np.uint8
 
 
-def _tiff_provenance(image: Image) -> dict[str, Any]:
-    """Return what a TIFF of ours says about its making."""
+def _provenance(image: Image) -> dict[str, Any]:
+    """Return what a file of ours says about its making."""
     source = image.source
-    if source is None or source.stack or Path(source.paths[0]).suffix.lower() not in TIFF_SUFFIXES:
-        return {}
-    import tifffile
-
-    with tifffile.TiffFile(source.paths[0]) as tif:
-        xml = tif.ome_metadata
-    if not xml or PROVENANCE not in xml:
-        return {}
-    found = ElementTree.fromstring(xml).iterfind(f".//{{*}}MapAnnotation[@Namespace='{PROVENANCE}']//{{*}}M")
-    values = {str(entry.get("K")): entry.text or "" for entry in found}
-    return {key: json.loads(value) if value.startswith("{") else value for key, value in values.items()}
+    return {} if source is None or source.stack else read_provenance(Path(source.paths[0]))

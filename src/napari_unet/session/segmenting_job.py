@@ -133,6 +133,7 @@ def _into_file(job: Job, path: Path) -> Generator["StackUpdate | str", None, Non
 def cannot_go_on(request: "Request") -> str | None:
     """Say why an unfinished file cannot be gone on with, "" where it can; None where there is none."""
     from napari_unet.core.journal import Journal, is_begun
+    from napari_unet.core.request import changes
     from napari_unet.core.unfinished import FORMAT, JOURNAL
 
     path = request.folder / JOURNAL
@@ -142,8 +143,7 @@ def cannot_go_on(request: "Request") -> str | None:
         begun = Journal(path).header
     except ValueError:
         return "is damaged"
-    parts = {"napari-unet": "napari-unet", "model": "the model", "image": "the image", "options": "an option"}
-    changed = [words for key, words in parts.items() if begun.get(key) != request.identity[key]]
+    changed = changes(begun, request.identity)
     if not changed and begun.get("format") == FORMAT:
         return ""
     return f"{' and '.join(changed or ['the format'])} changed since"
