@@ -221,7 +221,7 @@ def test_a_model_of_colours_and_a_grey_image(good, refused_segmenting):
         (["--spacing", "0,1,1"], "spacing"),
         (["--channels", "DAPI"], "no channel DAPI"),
         (["--position", "3"], "no position 3"),
-        (["--match-spacing"], "give --spacing, or leave out --match-spacing"),
+        (["--match-spacing"], "leave out --match-spacing"),
         (["--suffix", ".tif"], "there is one image"),
         (["--into-image", "cells"], "leave out --out"),
         (["--stack", "--position", "0"], "leave one out"),

@@ -11,7 +11,6 @@ import tifffile
 import zarr
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
-from napari.plugins import _initialize_plugins
 from napari.plugins._npe2 import get_readers
 from npe2 import PluginManager
 
@@ -25,7 +24,7 @@ PLACE = {"scale": (3.0, 0.5, 0.5), "units": ("um", "um", "um"), "axis_labels": (
 
 @pytest.fixture
 def viewer():
-    _initialize_plugins()
+    PluginManager.instance().discover()  # what napari's window does when it opens
     assert "napari-unet" in PluginManager.instance()
     return ViewerModel()
 

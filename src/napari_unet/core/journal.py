@@ -5,6 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self
@@ -144,8 +145,8 @@ def is_begun(path: Path) -> bool:
     >>> is_begun(Path("nowhere/journal.jsonl"))
     False
     """
-    try:
-        with open(path, "rb") as file:
-            return file.readline().endswith(b"\n")
-    except FileNotFoundError:
-        return False
+    with suppress(FileNotFoundError):
+        if path.is_file():  # it may lead through a link in a circle
+            with open(path, "rb") as file:
+                return file.readline().endswith(b"\n")
+    return False
