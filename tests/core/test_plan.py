@@ -23,7 +23,6 @@ from napari_unet.core.plan import (
     SegmentConfig,
     StackPlan,
     plan_stack,
-    result_layout,
     seen_image,
     with_model_channels,
 )
@@ -64,8 +63,7 @@ def model_of(ndim=2, n_classes=2, spacing=None, unit="pixel", in_channels=1):
 def planned(model, image, **options):
     config = SegmentConfig(**{"halo": 0, "precision": "fp32", "device": "cpu"} | options)
     predictor = Predictor(model.network, torch.device("cpu"), "fp32")
-    seen = seen_image(model, image, config)
-    return plan_stack(predictor, model, seen, config, result_layout(model, image, config), KNOWN)
+    return plan_stack(predictor, model, image, config, KNOWN)
 
 
 @st.composite

@@ -347,7 +347,7 @@ def test_a_run_goes_on_where_an_earlier_one_was_stopped(kind):
     for _ in segment_into(model, image, whole, config):
         pass
     predictor = Predictor(model.network, torch.device("cpu"))
-    plan = plan_stack(predictor, model, image, config, layout)
+    plan = plan_stack(predictor, model, image, config)
     first = segment_into(model, image, pieces, config, plan=plan)
     last = [update for update in islice(first, len(plan) // 2 + 1) if update.region][-1]
     first.close()

@@ -182,6 +182,21 @@ def test_a_stack_gets_what_the_core_says_where_the_image_is(viewer, segmenting, 
     assert layer.units == image.units and viewer.dims.ndim == image.ndim
 
 
+def test_layers_in_another_order_than_the_model_names_them_are_each_normalised_as_themselves(
+    viewer, segmenting, failures
+):
+    layers = [
+        viewer.add_image(pixels((3, 40, 44), seed) * (1 + 40 * seed), name=name)
+        for seed, name in enumerate(("dim", "bright"))
+    ]
+    choice = ImageChoice(tuple(layers), "ZYX")
+    trained = replace(model(channels=2), channels=("bright", "dim"))
+    segmenting.segment_stack(trained, choice, measured(choice), COLOURS)
+    assert not failures
+    labels, _ = expected(trained, choice)
+    np.testing.assert_array_equal(result_of(viewer).data, labels)
+
+
 @pytest.mark.parametrize(("make", "channels"), IMAGES.items())
 def test_a_plane_gets_what_the_stack_gets_there(viewer, segmenting, failures, make, channels):
     choice, trained = make(viewer), model(channels=channels)

@@ -122,10 +122,9 @@ def segment_into(
     """
     config = config or SegmentConfig()
     layout = result_layout(model, image, config)
-    known = intensity if layout.image is image else None  # else it is that of other channels
-    image, seen = layout.image, seen_image(model, layout.image, config)
     predictor = Predictor(model.network, choose_device(config.device), config.precision)
-    plan = plan or plan_stack(predictor, model, seen, config, layout, known)
+    plan = plan or plan_stack(predictor, model, image, config, intensity)
+    image, seen = layout.image, seen_image(model, layout.image, config)
     blocks = BlockWork(plan, replace(layout, image=seen), seen, predictor, image)
     sink = sink if seen is image else Regrid(sink, image, seen)
     write = (ObjectWriter if layout.kind == "objects" else BlockWriter)(blocks, sink)

@@ -185,7 +185,6 @@ def plan_stack(
     model: Model,
     image: Image,
     config: SegmentConfig,
-    layout: ResultLayout,
     intensity: Intensity | None = None,
 ) -> StackPlan:
     """Decide what holds for a whole stack.
@@ -197,11 +196,9 @@ def plan_stack(
     model : Model
         Says how intensities are normalised.
     image : Image
-        What the network will see.
+        What is segmented.
     config : SegmentConfig
         What is wished.
-    layout : ResultLayout
-        What the result will be.
     intensity : Intensity, optional
         That of the whole image, where it is known already; else it is measured.
 
@@ -209,15 +206,18 @@ def plan_stack(
     -------
     StackPlan
     """
-    shape = (image.n_timepoints, *image.spatial_shape)
-    intensity = replace(intensity or image_intensity(image), method=model.normalisation)
+    layout = result_layout(model, image, config)
+    seen = seen_image(model, layout.image, config)
+    shape = (seen.n_timepoints, *seen.spatial_shape)
+    known = intensity if layout.image is image else None  # else it is that of other channels
+    intensity = replace(known or image_intensity(seen), method=model.normalisation)
     ndim = predictor.network.config.ndim
 
     def read(region: Region) -> NDArray[np.float32]:
-        block = _read(image, region)
+        block = _read(seen, region)
         return normalise(block.reshape(len(block), *block.shape[-ndim:]), intensity)
 
-    bounds = [side for side in (config.tile, _largest_tile(image, layout.image, ndim)) if side is not None]
+    bounds = [side for side in (config.tile, _largest_tile(seen, layout.image, ndim)) if side is not None]
     grid = choose_grid(predictor, read, shape, halo=config.halo, tile=min(bounds, default=None))
     outer_shape = shape[:-ndim]
     return StackPlan(

@@ -196,11 +196,7 @@ class Unfinished:
     def _begin(self) -> None:
         """Decide, and make what is needed; the journal comes last: without it nothing has begun."""
         request = self.request
-        # what is known is that of the image that was given, not of channels that were found by name
-        known = self._intensity if request.layout.image is request.image else None
-        plan = plan_stack(
-            request.predictor, request.model, request.seen, request.config, request.layout, known
-        )
+        plan = plan_stack(request.predictor, request.model, request.image, request.config, self._intensity)
         header = request.identity | {"format": FORMAT, "plan": plan.as_json()}
         with self.disk_errors():
             self._journal_path.unlink(missing_ok=True)  # before what it speaks of

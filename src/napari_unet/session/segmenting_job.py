@@ -210,9 +210,9 @@ def _plan(job: Job, config: "SegmentConfig") -> "StackPlan":
     from napari_unet.core.inference import Predictor
     from napari_unet.core.plan import plan_stack  # torch
 
-    order, layout = job.order, layout_of(job.order, job.part)
+    order = job.order
     predictor = Predictor(order.model.network, choose_device(config.device), config.precision)
-    plan = plan_stack(predictor, order.model, job.part, config, layout, order.intensity)
+    plan = plan_stack(predictor, order.model, job.part, config, order.intensity)
     return replace(plan, depth=1)
 
 
