@@ -223,11 +223,15 @@ class Predictor:
             tile[axis] = min(tile[axis] - stride[axis], round_up(-(-shape[axis] // n_pieces), stride[axis]))
         return tuple(tile)
 
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Memory that a prediction takes for each pixel that a tile reads."""
+        config = self.network.config
+        return MAPS_OF_LEVEL_0[config.ndim] * config.width * self.dtype.itemsize + 8 * config.n_classes
+
     def _most_pixels(self) -> float:
         config = self.network.config
-        n_maps = MAPS_OF_LEVEL_0[config.ndim]
-        bytes_per_pixel = n_maps * config.width * self.dtype.itemsize + 8 * config.n_classes
-        most = min(MOST_MEMORY[self.device.type], free_memory(self.device) / 2) / bytes_per_pixel
+        most = min(MOST_MEMORY[self.device.type], free_memory(self.device) / 2) / self.bytes_per_pixel
         if self.reuses_memory or config.ndim == 3:
             return most
         return min(most, REUSED_MAP / (config.width * self.dtype.itemsize))

@@ -19,6 +19,7 @@ from napari_unet.core.io.source import Source
 from napari_unet.core.modelfile import load_model, save_model
 from napari_unet.core.plan import SegmentConfig, StackPlan
 from napari_unet.core.request import Request
+from napari_unet.core.running import computing
 from napari_unet.core.work import Note, StackWork
 
 Task = tuple[int, Any]
@@ -64,9 +65,10 @@ class Job:
         blocks = self.work.blocks
         ready = [blocks.read(task) for task, _ in tasks]
         with _computing:
-            # fp32 depends on their number in the last digits; of this thread, so it is said each time
-            torch.set_num_threads(blocks.plan.n_threads if blocks.plan.precision == "fp32" else _n_threads())
-            results = blocks.predict(ready)
+            if blocks.plan.precision != "fp32":  # which has that of the plan
+                torch.set_num_threads(_n_threads())  # of this thread, so it is said each time
+            with computing(blocks.plan, blocks.predictor):
+                results = blocks.predict(ready)
         with self._writing():
             return [self.work.write(*each) for each in zip(ready, results, strict=True)]
 

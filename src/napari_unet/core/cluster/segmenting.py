@@ -12,7 +12,6 @@ from napari_unet.core.cluster.clients import local_workers
 from napari_unet.core.cluster.job import handed_over, run_tasks, source_of
 from napari_unet.core.cluster.spreading import spread
 from napari_unet.core.devices import free_memory
-from napari_unet.core.inference import MAPS_OF_LEVEL_0
 from napari_unet.core.io import Image
 from napari_unet.core.io.result import result_suffix
 from napari_unet.core.modelfile import Model
@@ -121,10 +120,8 @@ def _refuse_crowd(run: Unfinished, n_workers: int) -> None:
     predictor, grid = run.request.predictor, run.plan.grid
     if n_workers < 2 or predictor.device.type != "cpu":
         return
-    network = predictor.network.config
-    bytes_per_pixel = MAPS_OF_LEVEL_0[network.ndim] * network.width * predictor.dtype.itemsize
-    n_pixels = prod(size + 2 * halo for size, halo in zip(grid.tile_shape, grid.halo, strict=True))
-    needed, free = n_workers * (LOADED + n_pixels * bytes_per_pixel), free_memory(predictor.device)
+    tile = prod(grid.read_shape) * predictor.bytes_per_pixel
+    needed, free = n_workers * (LOADED + tile), free_memory(predictor.device)
     if needed > free:
         raise ValueError(
             f"{n_workers} workers need about {needed / 1e9:.1f} GB together and {free / 1e9:.1f} GB "
