@@ -1,11 +1,231 @@
-"""From what a network predicts to labelled objects."""
+"""From what a network says to numbered objects: seeds are found, grown, filled and sifted.
+
+Pixels belong together where they share a face, at any voxel size: the maps already follow the image, and
+nothing here measures a distance. Sizes are counted in pixels or voxels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+Objects = NDArray[np.unsignedinteger]
+"""0 = background; every other number is an object."""
 
-def connected_objects(foreground: ArrayLike) -> NDArray[np.unsignedinteger]:
+SCALE = 255
+"""Scores are probabilities times this, so that a byte holds one."""
+N_STEPS = 32
+"""Steps in which objects grow from high core to low: more of them change nothing but the time."""
+
+
+@dataclass(frozen=True)
+class ObjectRules:
+    """How objects are found in what a network says; fitted on what is held out, and kept in the model.
+
+    Parameters
+    ----------
+    foreground : float, above 0, at most 1
+        Pixels of an object have at least this probability of not being background.
+    core : float, above 0, at most 1
+        Pixels of its seed have at least this probability of core.
+    min_size : int
+        Pixels or voxels of the smallest object.
+    reach : tuple of int
+        Extent of the largest annotated object along each axis, pixels: in a halo of this size around a tile
+        its objects are grown. () = unknown.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+
+    Examples
+    --------
+    >>> ObjectRules(core=0.7, min_size=20)
+    ObjectRules(foreground=0.5, core=0.7, min_size=20, reach=())
+    """
+
+    foreground: float = 0.5
+    core: float = 0.5
+    min_size: int = 0
+    reach: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("foreground", "core"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(
+                    f"{name} {getattr(self, name)} is no probability above 0: give one such as 0.5"
+                )
+        if self.min_size < 0:
+            raise ValueError(f"a minimum size of {self.min_size} pixels is negative: give 0 to keep all")
+        if any(extent < 1 for extent in self.reach):
+            raise ValueError(f"a reach of {self.reach} pixels is less than a pixel: give () if it is unknown")
+
+
+def object_scores(probabilities: ArrayLike) -> NDArray[np.uint8]:
+    """Keep of a network's probabilities what objects are made from, in a quarter of the memory.
+
+    Parameters
+    ----------
+    probabilities : array of float, (3, *spatial) or (2, *spatial)
+        Of background, rim and core; or of background and object.
+
+    Returns
+    -------
+    ndarray of uint8, (2, *spatial)
+        Scores of foreground and core: probabilities times 255. With two classes both are the foreground, so
+        that objects are its connected parts.
+
+    Raises
+    ------
+    ValueError
+        If there are neither two nor three classes.
+
+    Examples
+    --------
+    >>> object_scores([[0.2, 1.0], [0.2, 0.0], [0.6, 0.0]]).tolist()
+    [[204, 0], [153, 0]]
+    """
+    each = np.asarray(probabilities)
+    if len(each) not in (2, 3):
+        raise ValueError(f"{len(each)} classes do not tell objects: give background, rim and core")
+    scores = np.empty((2, *each.shape[1:]), np.uint8)
+    for score, probability in zip(scores, (1 - each[0], each[-1]), strict=True):
+        score[...] = np.rint(np.clip(probability, 0, 1) * np.float32(SCALE))
+    return scores
+
+
+def find_seeds(scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
+    """Find the connected parts of the core within the foreground.
+
+    Parameters
+    ----------
+    scores : array of uint8, (2, *spatial)
+        Foreground and core, from `object_scores`.
+    rules : ObjectRules
+
+    Returns
+    -------
+    ndarray of uint32, (*spatial)
+        0 = no seed, 1 to N = seeds in the order of their first pixels.
+
+    Examples
+    --------
+    >>> find_seeds(np.uint8([[200, 200, 200, 0], [200, 100, 200, 200]]), ObjectRules())
+    array([1, 0, 2, 0], dtype=uint32)
+    """
+    foreground, core = np.asarray(scores)
+    seeds, _ = ndimage.label((foreground >= _least(rules.foreground)) & (core >= _least(rules.core)))
+    return np.asarray(seeds, np.uint32)
+
+
+def grow_seeds(seeds: ArrayLike, scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
+    """Grow seeds into the foreground by a watershed: first where the core is high, last where it is low.
+
+    Who is first takes a pixel; of those that arrive at once, it is the one before it along the first axis,
+    then the one behind it, and so on. What a pixel becomes depends on its surroundings only, not on where
+    an array begins, so that tiles with a halo agree with the whole.
+
+    Parameters
+    ----------
+    seeds : array of unsigned integers below 2³², (*spatial)
+        0 = no seed; parts of any numbers.
+    scores : array of uint8, (2, *spatial)
+        Foreground and core, from `object_scores`.
+    rules : ObjectRules
+
+    Returns
+    -------
+    ndarray of uint32, (*spatial)
+        Objects with the numbers of their seeds; 0 in the background and in foreground that no seed reaches.
+
+    Examples
+    --------
+    >>> scores = np.uint8([[200] * 6 + [0, 200], [99, 255, 99, 80, 90, 255, 0, 0]])
+    >>> grow_seeds([0, 1, 0, 0, 0, 2, 0, 0], scores, ObjectRules())
+    array([1, 1, 1, 1, 2, 2, 0, 0], dtype=uint32)
+    """
+    foreground, core = np.asarray(scores)
+    numbers = np.asarray(seeds, np.uint32)
+    free = (foreground >= _least(rules.foreground)) & (numbers == 0)
+    step = core // ((SCALE + 1) // N_STEPS) + np.uint8(1)
+    objects, steps = (np.pad(each, 1) for each in (numbers, np.where(free, step, np.uint8(0))))
+    _flood(objects.ravel(), steps.ravel(), _beside(objects.shape))
+    return objects[(slice(1, -1),) * objects.ndim]
+
+
+def fill_holes(objects: NDArray[np.unsignedinteger]) -> Objects:
+    """Give background that one object encloses to that object.
+
+    Parameters
+    ----------
+    objects : ndarray of unsigned integers, (*spatial)
+
+    Returns
+    -------
+    ndarray of the same type, (*spatial)
+        What touches the array's border or two objects is no hole and stays background.
+
+    Examples
+    --------
+    >>> fill_holes(np.uint8([[3, 3, 3, 0], [3, 0, 3, 0], [3, 3, 3, 0]]))
+    array([[3, 3, 3, 0],
+           [3, 3, 3, 0],
+           [3, 3, 3, 0]], dtype=uint8)
+    """
+    parts, n_parts = ndimage.label(objects == 0)
+    enclosed = np.arange(n_parts + 1) > 0
+    enclosed[numbers_at_sides(parts)] = False
+    holes = np.flatnonzero(enclosed[parts])  # none lies at the array's border: what is beside it exists
+    part, before = parts.ravel()[holes], objects.ravel()
+    lowest = np.full(n_parts + 1, np.iinfo(before.dtype).max, before.dtype)
+    highest = np.zeros(n_parts + 1, before.dtype)
+    for beside in _beside(objects.shape):
+        number = before[holes + beside]
+        np.minimum.at(lowest, part[number > 0], number[number > 0])
+        np.maximum.at(highest, part, number)
+    filled = before.copy()
+    filled[holes] = np.where(lowest == highest, lowest, 0)[part]
+    return filled.reshape(objects.shape)
+
+
+def find_objects(
+    scores: ArrayLike, rules: ObjectRules, *, fill: bool = True, keep_border: bool = True
+) -> Objects:
+    """Find the objects of an image or a volume that is there as a whole.
+
+    Parameters
+    ----------
+    scores : array of uint8, (2, *spatial)
+        Foreground and core, from `object_scores`.
+    rules : ObjectRules
+    fill : bool
+        Fill holes.
+    keep_border : bool
+        Keep objects that touch the border of the array.
+
+    Returns
+    -------
+    ndarray of uint8, uint16 or uint32, whichever holds the number of objects, (*spatial)
+        0 = background, 1 to N = objects in the order of their first pixels.
+
+    Examples
+    --------
+    >>> find_objects(np.uint8([[200, 200, 0, 0, 200], [200, 99, 0, 0, 200]]), ObjectRules(min_size=2))
+    array([1, 1, 0, 0, 0], dtype=uint8)
+    """
+    objects: Objects = grow_seeds(find_seeds(scores, rules), scores, rules)
+    if fill:
+        objects = fill_holes(objects)
+    kept = object_sizes(objects) >= max(1, rules.min_size)
+    if not keep_border:
+        kept[numbers_at_sides(objects)] = False
+    return number_in_order(objects, kept)
+
+
+def connected_objects(foreground: ArrayLike) -> Objects:
     """Label the connected parts of the foreground.
 
     Parameters
@@ -26,5 +246,140 @@ def connected_objects(foreground: ArrayLike) -> NDArray[np.unsignedinteger]:
            [3, 0, 0, 0]], dtype=uint8)
     """
     parts, n_objects = ndimage.label(np.asarray(foreground, dtype=bool))
-    objects: NDArray[np.unsignedinteger] = parts.astype(np.min_scalar_type(n_objects))
+    objects: Objects = parts.astype(np.min_scalar_type(n_objects))
     return objects
+
+
+def object_sizes(objects: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Count the pixels of each number up to the highest, background included.
+
+    Parameters
+    ----------
+    objects : ndarray of integers, any number of dimensions
+        Their memory is that of the highest number.
+
+    Returns
+    -------
+    ndarray of int64, (highest + 1,)
+
+    Examples
+    --------
+    >>> object_sizes(np.uint8([[0, 3, 3], [0, 0, 1]]))
+    array([3, 1, 0, 2])
+    """
+    sizes: NDArray[np.int64] = np.bincount(objects.ravel(), minlength=1)
+    return sizes
+
+
+def numbers_at_sides(
+    objects: NDArray[np.integer], sides: Sequence[tuple[bool, bool]] | None = None
+) -> NDArray[np.integer]:
+    """Find the objects that touch sides of an array.
+
+    Parameters
+    ----------
+    objects : ndarray of integers, (*spatial)
+    sides : sequence of (bool, bool), one of each axis
+        Whether its beginning and its end are asked for; None = all.
+
+    Returns
+    -------
+    ndarray of the same type, (n,)
+        Numbers other than 0, ascending.
+
+    Examples
+    --------
+    >>> numbers_at_sides(np.uint8([[0, 0, 3], [1, 2, 3], [0, 2, 2]])), numbers_at_sides(
+    ...     np.uint8([[0, 0, 3], [1, 2, 3], [0, 2, 2]]), [(False, False), (True, False)]
+    ... )
+    (array([1, 2, 3], dtype=uint8), array([1], dtype=uint8))
+    """
+    asked = sides if sides is not None else [(True, True)] * objects.ndim
+    faces = [
+        objects.take(at, axis=axis).ravel()
+        for axis, ends in enumerate(asked)
+        for at, is_asked in zip((0, -1), ends, strict=True)
+        if is_asked and objects.size
+    ]
+    numbers: NDArray[np.integer] = np.unique(np.concatenate([np.zeros(0, objects.dtype), *faces]))
+    return numbers[numbers != 0]
+
+
+def number_in_order(objects: Objects, kept: NDArray[np.bool_]) -> Objects:
+    """Drop objects, and number the others 1 to N in the order of their first pixels.
+
+    Parameters
+    ----------
+    objects : ndarray of unsigned integers, any number of dimensions
+    kept : ndarray of bool, (highest + 1,)
+        Whether each number that occurs stays; that of 0 does not count.
+
+    Returns
+    -------
+    ndarray of uint8, uint16 or uint32, whichever holds N
+
+    Examples
+    --------
+    >>> number_in_order(np.uint8([0, 5, 3, 3, 1]), np.array([True, True, True, True, True, False]))
+    array([0, 0, 1, 1, 2], dtype=uint8)
+    """
+    flat = objects.ravel()
+    places = np.flatnonzero(flat)[::-1]
+    firsts = np.full(len(kept), flat.size)
+    firsts[flat[places]] = places  # of the places of an object the last that is written stays: its first
+    firsts[~kept] = flat.size
+    n_objects = int((firsts < flat.size).sum())
+    numbers = np.zeros(len(kept), np.min_scalar_type(n_objects))
+    numbers[np.argsort(firsts)[:n_objects]] = np.arange(1, n_objects + 1)
+    numbered: Objects = numbers[objects]
+    return numbered
+
+
+def _least(probability: float) -> int:
+    """Return the lowest score that reaches a probability."""
+    return max(1, round(SCALE * probability))
+
+
+def _beside(shape: Sequence[int]) -> list[int]:
+    """Return how far a pixel's neighbours lie from it in a flattened array."""
+    strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+    return [way * stride for stride in strides for way in (1, -1)]
+
+
+def _flood(objects: NDArray[np.uint32], steps: NDArray[np.uint8], beside: Sequence[int]) -> None:
+    """Grow objects into the free pixels, whose steps are 1 to N_STEPS; both arrays are flat and changed."""
+    front = np.flatnonzero(objects)
+    due = np.full(len(front), N_STEPS, np.uint8)  # the step in which each pixel of the front has to grow
+    for step in range(N_STEPS, 0, -1):
+        waiting = [(front[due < step], due[due < step])]
+        front = front[due == step]
+        while len(front):
+            grown, due = _grow_once(objects, steps, front, beside, step)
+            waiting.append((front[due > 0], due[due > 0]))
+            front = grown
+        front, due = (np.concatenate(each) for each in zip(*waiting, strict=True))
+
+
+def _grow_once(
+    objects: NDArray[np.uint32],
+    steps: NDArray[np.uint8],
+    front: NDArray[np.intp],
+    beside: Sequence[int],
+    step: int,
+) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+    """Take the free pixels beside the front that have reached their step.
+
+    Returns what was taken, each pixel once, and in which step each pixel of the front is due again, or 0.
+    """
+    due = np.zeros(len(front), np.uint8)
+    taken = []
+    for away in beside:
+        places = front + away
+        reached = steps[places]
+        now = reached >= step
+        np.maximum(due, reached, out=due, where=~now)
+        places = places[now]
+        objects[places] = objects[front[now]]
+        steps[places] = 0
+        taken.append(places)
+    return np.concatenate(taken), due
