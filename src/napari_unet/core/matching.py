@@ -5,13 +5,16 @@ a volume add up: memory grows with the number of objects.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import reduce
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+Pair = tuple[ArrayLike, ArrayLike]
+"""(prediction, truth), of one shape."""
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 """IoU from which a predicted object counts as found."""
@@ -121,15 +124,10 @@ class ObjectScores:
 
     def to_json(self) -> dict[str, Any]:
         """Give what ``json.dumps`` takes."""
+        scores = asdict(self) | {"pooled_ap": self.pooled_ap}
         return {
-            "ap": _by_name(self.ap),
-            "f1": _by_name(self.f1),
-            "pooled_ap": _by_name(self.pooled_ap),
-            "mean_matched_iou": self.mean_matched_iou,
-            "n_true": self.n_true,
-            "n_predicted": self.n_predicted,
-            "count_error": self.count_error,
-            "seg": self.seg,
+            name: {f"{iou:.2g}": one for iou, one in value.items()} if isinstance(value, dict) else value
+            for name, value in scores.items()
         }
 
 
@@ -143,10 +141,6 @@ def count_overlaps(prediction: ArrayLike, truth: ArrayLike, *, ignore: int | Non
     ignore : int, optional
         True value whose pixels count nowhere. A predicted object with more than half of its pixels there is
         left out, unless it covers at least half of a true object.
-
-    Returns
-    -------
-    Overlaps
 
     Raises
     ------
@@ -164,7 +158,7 @@ def count_overlaps(prediction: ArrayLike, truth: ArrayLike, *, ignore: int | Non
     return sum_overlaps([(prediction, truth)], ignore=ignore)
 
 
-def sum_overlaps(pieces: Iterable[tuple[ArrayLike, ArrayLike]], *, ignore: int | None = None) -> Overlaps:
+def sum_overlaps(pieces: Iterable[Pair], *, ignore: int | None = None) -> Overlaps:
     """Count overlaps of objects that reach over several pieces, such as the planes of a volume.
 
     Parameters
@@ -182,9 +176,7 @@ def sum_overlaps(pieces: Iterable[tuple[ArrayLike, ArrayLike]], *, ignore: int |
     Raises
     ------
     ValueError
-        If there is no piece, or shapes differ.
-    TypeError
-        If labels are not integers.
+        If there is no piece; see also `count_overlaps`.
 
     Examples
     --------
@@ -200,11 +192,6 @@ def sum_overlaps(pieces: Iterable[tuple[ArrayLike, ArrayLike]], *, ignore: int |
 
 def score_overlaps(images: Iterable[Overlaps]) -> ObjectScores:
     """Score the objects of many images: counts are summed, scores are means over the images that have one.
-
-    Parameters
-    ----------
-    images : iterable of Overlaps
-        One for each image or volume.
 
     Raises
     ------
@@ -234,12 +221,7 @@ def score_overlaps(images: Iterable[Overlaps]) -> ObjectScores:
 
 
 def score_objects(prediction: ArrayLike, truth: ArrayLike, *, ignore: int | None = None) -> ObjectScores:
-    """Score the objects of one image or one volume.
-
-    Parameters
-    ----------
-    prediction, truth, ignore
-        See `count_overlaps`, also for what is raised.
+    """Score the objects of one image or one volume; takes and raises what `count_overlaps` does.
 
     Examples
     --------
@@ -250,16 +232,8 @@ def score_objects(prediction: ArrayLike, truth: ArrayLike, *, ignore: int | None
     return score_overlaps([count_overlaps(prediction, truth, ignore=ignore)])
 
 
-def score_object_images(
-    pairs: Iterable[tuple[ArrayLike, ArrayLike]], *, ignore: int | None = None
-) -> ObjectScores:
-    """Score the objects of many images, see `score_overlaps`; pairs are taken one at a time.
-
-    Parameters
-    ----------
-    pairs : iterable of (prediction, truth)
-    ignore : int, optional
-        See `count_overlaps`, also for what is raised.
+def score_object_images(pairs: Iterable[Pair], *, ignore: int | None = None) -> ObjectScores:
+    """Score the objects of many images, taken one at a time; see `score_objects` and `score_overlaps`.
 
     Examples
     --------
@@ -321,47 +295,35 @@ def _add(first: _Table | None, second: _Table) -> _Table:
 def _leave_out(table: _Table, ignore: int) -> _Table:
     """Leave out ignored pixels, and predicted objects of which these are more than half."""
     counted = table.true != ignore
+    _, true_places = np.unique(table.true, return_inverse=True)
+    true_sizes = np.bincount(true_places, table.n_pixels)
+    covers_half = counted & (table.true != 0) & (2 * table.n_pixels >= true_sizes[true_places])
     _, places = np.unique(table.predicted, return_inverse=True)
-    sizes = np.bincount(places, table.n_pixels)
-    n_counted = np.bincount(places, table.n_pixels * counted)
-    unknown = 2 * n_counted < sizes
-    unknown[places[counted & _covers_half(table)]] = False
+    unknown = np.bincount(places, np.where(counted, -table.n_pixels, table.n_pixels)) > 0
+    unknown[places[covers_half]] = False
     predicted = np.where(unknown[places], 0, table.predicted)
     return _Table(table.true[counted], predicted[counted], table.n_pixels[counted])
-
-
-def _covers_half(table: _Table) -> NDArray[np.bool_]:
-    """Say for each row whether the predicted object covers half of the true one."""
-    _, places = np.unique(table.true, return_inverse=True)
-    sizes = np.bincount(places, table.n_pixels)
-    return np.asarray((table.true != 0) & (2 * table.n_pixels >= sizes[places]))
 
 
 def _arrange(table: _Table) -> Overlaps:
     true, true_sizes = _objects(table.true, table.n_pixels)
     predicted, predicted_sizes = _objects(table.predicted, table.n_pixels)
     both = (table.true != 0) & (table.predicted != 0)
-    places = (
-        np.searchsorted(true, table.true[both]),
-        np.searchsorted(predicted, table.predicted[both]),
-    )
-    return Overlaps(
-        true, predicted, true_sizes, predicted_sizes, np.stack(places, axis=1), table.n_pixels[both]
-    )
+    places = np.searchsorted(true, table.true[both]), np.searchsorted(predicted, table.predicted[both])
+    pairs = np.stack(places, axis=1)
+    return Overlaps(true, predicted, true_sizes, predicted_sizes, pairs, table.n_pixels[both])
 
 
-def _objects(
-    values: NDArray[Any], n_pixels: NDArray[np.int64]
-) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-    """Numbers of the objects, ascending, and their sizes."""
-    inside = values != 0
-    numbers, places = np.unique(values[inside], return_inverse=True)
-    return numbers, np.bincount(places, n_pixels[inside]).astype(np.int64)
+def _objects(values: NDArray[Any], n_pixels: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Numbers of the objects, ascending, and their pixels."""
+    numbers, places = np.unique(values[values != 0], return_inverse=True)
+    return numbers, np.bincount(places, n_pixels[values != 0]).astype(np.int64)
 
 
 def _score(overlaps: Overlaps) -> ObjectScores:
     n_true, n_predicted = len(overlaps.true), len(overlaps.predicted)
     ious = overlaps.iou[overlaps.matches()]
+    covered = 2 * overlaps.n_pixels > overlaps.true_sizes[overlaps.pairs[:, 0]]
     n_matched = {iou: int((ious >= iou).sum()) for iou in THRESHOLDS}
     return ObjectScores(
         ap={iou: _share(n, n_true + n_predicted - n) for iou, n in n_matched.items()},
@@ -371,13 +333,8 @@ def _score(overlaps: Overlaps) -> ObjectScores:
         n_predicted=n_predicted,
         mean_matched_iou=float(ious.mean()) if ious.size else None,
         count_error=abs(n_predicted - n_true) / n_true if n_true else None,
-        seg=_seg(overlaps) if n_true else None,
+        seg=float(overlaps.iou[covered].sum()) / n_true if n_true else None,
     )
-
-
-def _seg(overlaps: Overlaps) -> float:
-    covered = 2 * overlaps.n_pixels > overlaps.true_sizes[overlaps.pairs[:, 0]]
-    return float(overlaps.iou[covered].sum()) / len(overlaps.true)
 
 
 def _share(part: int, whole: int) -> float:
@@ -387,7 +344,3 @@ def _share(part: int, whole: int) -> float:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
-
-
-def _by_name(scores: dict[float, float]) -> dict[str, float]:
-    return {f"{iou:.2g}": score for iou, score in scores.items()}
