@@ -176,7 +176,7 @@ def fill_holes(objects: NDArray[np.unsignedinteger]) -> Objects:
            [3, 3, 3, 0]], dtype=uint8)
     """
     parts, n_parts = ndimage.label(objects == 0)
-    enclosed = np.arange(n_parts + 1) > 0
+    enclosed = np.arange(n_parts + 1) > 0  # part 0 is no background
     enclosed[numbers_at_sides(parts)] = False
     holes = np.flatnonzero(enclosed[parts])  # none lies at the array's border: what is beside it exists
     part, before = parts.ravel()[holes], objects.ravel()
@@ -301,8 +301,8 @@ def numbers_at_sides(
         for at, is_asked in zip((0, -1), ends, strict=True)
         if is_asked and objects.size
     ]
-    numbers: NDArray[np.integer] = np.unique(np.concatenate([np.zeros(0, objects.dtype), *faces]))
-    return numbers[numbers != 0]
+    numbers = np.unique(np.concatenate([np.zeros(1, objects.dtype), *faces]))
+    return np.asarray(numbers[1:])
 
 
 def number_in_order(objects: Objects, kept: NDArray[np.bool_]) -> Objects:
