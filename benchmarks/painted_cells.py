@@ -1,6 +1,6 @@
-"""A few cells and background strokes, painted over dense labels as a person would: what most training starts with.
+"""A few cells and strokes of background, painted by a script from dense labels as a person would paint them.
 
-``PYTHONPATH=src python benchmarks/painted_cells.py --seed 0 --plot painted.png`` draws what is painted on nuclei.
+``PYTHONPATH=src python benchmarks/painted_cells.py --seed 0 --plot painted.png`` shows it on nuclei.
 """
 
 import argparse
@@ -96,12 +96,10 @@ def find_step(
     direction += rng.normal(0, WIGGLE)
     for turn in np.linspace(0, np.pi / 2, 7):
         for side in (turn, -turn):
-            following = place + (np.sin(direction + side), np.cos(direction + side))
+            following = place + np.array([np.sin(direction + side), np.cos(direction + side)])
             pixel = tuple(following.round().astype(int))
-            if (
-                all(0 <= at < size for at, size in zip(pixel, room.shape, strict=True))
-                and room[pixel] > radius
-            ):
+            inside = all(0 <= at < size for at, size in zip(pixel, room.shape, strict=True))
+            if inside and room[pixel] > radius:
                 return following, direction + side
     return None
 
