@@ -8,6 +8,7 @@ import tifffile
 import typer
 from typer.testing import CliRunner
 
+from napari_unet.cli import main
 from napari_unet.cli.evaluate import evaluate
 
 app = typer.Typer()
@@ -103,7 +104,7 @@ def test_a_boundary_value_that_never_occurs_is_an_error(save):
     assert isinstance(result.exception, ValueError) and "7" in str(result.exception)
 
 
-def test_objects_are_scored_as_one_foreground_however_numbered(save):
+def test_objects_are_scored_as_one_foreground_too_however_numbered(save):
     files = save("a.tif", [[7, 7, 0, 9]]), save("b.tif", [[1, 2, 0, 255]])
     assert scores(*files, "--task", "objects")["classes"] == {
         "0": {"dice": 1, "iou": 1},
@@ -111,6 +112,98 @@ def test_objects_are_scored_as_one_foreground_however_numbered(save):
     }
     found = scores(save("c.tif", [[0, 7, 0, 9]]), files[1], "--task", "objects", "--ignore", 255)
     assert found["pixel_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_objects_are_matched_one_by_one_beside_the_foreground(save):
+    files = save("a.tif", [[7, 7, 7, 0, 9]]), save("b.tif", [[1, 1, 1, 1, 0]])
+    found = scores(*files, "--task", "objects")
+    assert found.keys() == {
+        *("pixel_accuracy", "mean_dice", "mean_iou", "classes", "ap", "f1", "pooled_ap", "n_matched"),
+        *("mean_matched_iou", "n_true", "n_predicted", "count_error", "seg"),
+    }
+    assert found["pixel_accuracy"] == 0.6
+    assert list(found["ap"])[:2] == ["0.5", "0.55"] and len(found["ap"]) == len(found["f1"]) == 10
+    assert (found["ap"]["0.75"], found["ap"]["0.8"], found["f1"]["0.5"]) == (0.5, 0, 2 / 3)
+    assert (found["n_true"], found["n_predicted"], found["count_error"]) == (1, 2, 1)
+    assert found["mean_matched_iou"] == found["seg"] == 0.75
+
+
+def test_objects_are_means_over_images_and_ignored_ones_do_not_count(save, tmp_path):
+    save("p/a.tif", [[1, 1, 2, 2]]), save("t/a.tif", [[5, 5, 255, 255]])
+    save("p/b.tif", [[0, 0, 2, 2]]), save("t/b.tif", [[1, 1, 2, 2]])
+    found = scores(tmp_path / "p", tmp_path / "t", "--task", "objects", "--ignore", 255)
+    assert found["ap"]["0.95"] == (1 + 1 / 2) / 2 and found["pooled_ap"]["0.95"] == 2 / 3
+    assert (found["n_true"], found["n_predicted"]) == (3, 2)
+
+
+def test_objects_go_through_the_planes_of_a_volume_unless_planes_are_asked_for(save):
+    truth = np.ones((4, 3, 3))
+    files = save("a.tif", truth * np.arange(1, 5)[:, None, None], "ZYX"), save("b.tif", truth, "ZYX")
+    volume, planes = scores(*files, "--task", "objects"), scores(*files, "--task", "objects", "--planes")
+    assert (volume["n_true"], volume["n_predicted"], volume["ap"]["0.5"]) == (1, 4, 0)
+    assert (planes["n_true"], planes["n_predicted"], planes["ap"]["0.5"]) == (4, 4, 1)
+    assert volume["classes"] == planes["classes"]
+
+
+@pytest.mark.parametrize(("axes", "n_volumes"), [("TYX", 6), ("TZYX", 3)])
+def test_objects_of_time_points_are_apart_where_one_file_says_which_they_are(save, tmp_path, axes, n_volumes):
+    truth, prediction = np.ones((6, 4, 5), np.uint8), tmp_path / "p.tif"
+    shaped = truth if axes == "TYX" else truth.reshape(3, 2, 4, 5)
+    tifffile.imwrite(prediction, shaped, imagej=True, metadata={"axes": axes})
+    without_metadata = save("t.tif", truth)
+    assert scores(prediction, without_metadata, "--task", "objects")["n_true"] == n_volumes
+    assert scores(without_metadata, prediction, "--task", "objects")["n_predicted"] == n_volumes
+    assert scores(without_metadata, without_metadata, "--task", "objects")["n_true"] == 1
+
+
+def test_what_no_object_can_measure_is_null(save):
+    empty = save("a.tif", np.zeros((2, 2)))
+    found = scores(empty, empty, "--task", "objects")
+    assert found["ap"]["0.5"] == 1
+    assert found["mean_matched_iou"] is found["count_error"] is found["seg"] is None
+    assert "SEG none" in run(empty, empty, "--task", "objects").stdout
+
+
+def test_the_table_of_objects_shows_every_threshold_and_the_counts(save):
+    files = save("a.tif", [[7, 7, 7, 0, 9]]), save("b.tif", [[1, 1, 1, 1, 0]])
+    shown = run(*files, "--task", "objects").stdout
+    for part in (
+        "0.50",
+        "0.95",
+        "AP",
+        "F1",
+        "0.6667",
+        "mean",
+        "1 true",
+        "2 predicted",
+        "SEG 0.7500",
+        "1.0000",
+    ):
+        assert part in shown
+
+
+def test_planes_are_for_objects(save):
+    files = save("a.tif", [[1, 2]]), save("b.tif", [[1, 2]])
+    assert "--planes needs --task objects" in str(run(*files, "--planes").exception)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "named"),
+    [
+        (np.zeros((4, 5), np.float32), "float32"),
+        (np.ones((5, 4), np.uint8), "(5, 4)"),
+        (np.ones((2, 4, 5), np.uint8), "(2, 4, 5)"),
+    ],
+)
+def test_objects_that_cannot_be_compared_are_refused_in_one_sentence(
+    save, tmp_path, capsys, prediction, named
+):
+    tifffile.imwrite(tmp_path / "p.tif", prediction)
+    truth = save("t.tif", np.ones((4, 5)))
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", str(tmp_path / "p.tif"), str(truth), "--task", "objects"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.startswith("Error: ") and said.count("\n") == 1 and named in said
 
 
 def test_objects_have_no_boundary(save):
