@@ -1,10 +1,11 @@
-"""Time to match 2,000 objects with 2,000 others, and agreement with StarDist and Cellpose on real label pairs.
+"""Time to match 2,000 objects with 2,000 others; agreement with StarDist and Cellpose on real label pairs.
 
-Run: PYTHONPATH=src python benchmarks/matching.py     (under a minute on one core)
+Run: PYTHONPATH=src python benchmarks/matching.py     (a few minutes on one core, most of them the peers')
 
-A peer that is not installed is left out; to have both without what trains them, in an environment of their own:
-pip install --no-deps stardist csbdeep cellpose && pip install numpy scipy scikit-image tifffile numba tqdm six \
-    matplotlib opencv-python-headless fastremap fill_voids
+A peer that is not installed is left out. Both, without what trains them, in an environment of their own:
+pip install --no-deps stardist csbdeep cellpose
+pip install numpy scipy scikit-image tifffile matplotlib numba tqdm six
+pip install opencv-python-headless fastremap fill_voids
 """
 
 import os
@@ -108,10 +109,8 @@ def compare(peer, scores_of):
                 difference = np.abs(np.subtract(values, ours[name])).max()
                 largest[name] = max(largest.get(name, 0.0), float(difference))
         shown = ", ".join(f"{name} {difference:.1e}" for name, difference in largest.items())
-        print(
-            f"{len(files)} images, {n_true} objects, {kind}: {shown}; {seconds[1]:.1f} s, ours {seconds[0]:.1f} s",
-            flush=True,
-        )
+        took = f"{seconds[1]:.1f} s, ours {seconds[0]:.1f} s"
+        print(f"{len(files)} images, {n_true} objects, {kind}: {shown}; {took}", flush=True)
 
 
 def renumbered(labels):
