@@ -9,6 +9,7 @@ from napari_unet import __version__
 from napari_unet.cli.demo import demo
 from napari_unet.cli.evaluate import evaluate
 from napari_unet.cli.info import info
+from napari_unet.cli.measure import measure
 from napari_unet.cli.segment import segment
 from napari_unet.cli.train import train
 from napari_unet.cli.weights import weights
@@ -16,7 +17,7 @@ from napari_unet.cli.weights import weights
 app = typer.Typer(
     name="napari-unet", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
-for command in (train, segment, weights, evaluate, info, demo):
+for command in (train, segment, measure, weights, evaluate, info, demo):
     app.command()(command)
 
 
