@@ -46,7 +46,7 @@ def discs(side, n_rows):
 
 def time_matching():
     print("| pixels | objects | seconds, median of 7 | of them computing |\n|---|---|---|---|")
-    for side, n_rows in ((2048, 45), (2048, 100), (8192, 180)):
+    for side, n_rows in ((2048, 45), (2048, 100), (4096, 180)):
         truth = discs(side, n_rows)
         prediction = np.roll(truth, 3, axis=1)
         walls, computing = [], []
