@@ -32,7 +32,7 @@ KINDS = {
     "split": (0.2, 0.9, 0.2),
 }
 MEANINGS = {
-    "right": "right (IoU of 0.5 or more)",
+    "right": "prediction with a match (IoU of 0.5 or more)",
     "missed": "true object without a match",
     "false": "prediction without a match",
     "merged": "prediction that covers several true objects",

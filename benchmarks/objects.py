@@ -29,7 +29,7 @@ from napari_unet.core.modelfile import Model
 
 UNET = "U-Net"
 CPU = torch.device("cpu")
-HALVES = slice(0, 48), slice(52, 100)  # planes of the ovule; no nucleus's middle lies in both
+HALVES = slice(0, 48), slice(52, 100)  # planes of the ovule, as splits.json says
 
 
 @dataclass(frozen=True, eq=False)
