@@ -1,4 +1,4 @@
-"""Measure objects: memory for label stacks of 0.1, 1 and 5 GB, each in a process, and seconds for one plane."""
+"""Measure objects: memory for label stacks of 0.1, 1 and 5 GB, a process each; seconds for one plane."""
 
 import argparse
 import json

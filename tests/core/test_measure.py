@@ -52,7 +52,7 @@ def scenes_of_blobs(draw):
     smooth = gaussian_filter(rng.random(shape), draw(st.sampled_from([0, 0.7, 1.5])))
     labels = label(smooth > np.quantile(smooth, draw(st.sampled_from([0.3, 0.6]))), connectivity=1)
     if draw(st.booleans()):  # objects in several pieces, with numbers that leave gaps
-        labels = np.where(labels, labels % 3 + 1, 0) * 5_000_000_000
+        labels = np.where(labels, labels % 3 + 1, 0).astype(np.int64) * 5_000_000_000
     spacing = draw(st.sampled_from([(1.0,) * 3, (2.0, 0.5, 0.5), (3.0, 2.0, 0.7)]))[-len(shape) :]
     return labels.astype(np.int64), rng.normal(1000, 10, (3, *shape)), spacing
 
