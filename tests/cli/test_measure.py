@@ -56,7 +56,7 @@ def test_options_choose_channel_and_spacing(files):
 def test_time_points_are_counted_and_axes_can_be_given(tmp_path, capsys):
     labels = np.zeros((3, 8, 8), np.uint8)
     labels[:, 1:3, 1:3], labels[1, 5:7, 5:7] = 1, 2
-    tifffile.imwrite(tmp_path / "t.tif", labels)
+    tifffile.imwrite(tmp_path / "t.tif", labels, photometric="minisblack")
     assert run(tmp_path / "t.tif", "--out", tmp_path / "t.csv", "--axes", "TYX") == 0
     assert [row["timepoint"] for row in rows_of(tmp_path / "t.csv")] == ["0", "1", "1", "2"]
     assert "4 objects in 3 time points, 1 to 2 each" in capsys.readouterr().out
@@ -65,7 +65,7 @@ def test_time_points_are_counted_and_axes_can_be_given(tmp_path, capsys):
 def test_objects_of_single_planes_bring_a_hint(tmp_path, capsys):
     labels = np.zeros((3, 8, 8), np.uint8)
     labels[0, 1:3, 1:3], labels[1, 5:7, 5:7] = 1, 2
-    tifffile.imwrite(tmp_path / "z.tif", labels)
+    tifffile.imwrite(tmp_path / "z.tif", labels, photometric="minisblack")
     assert run(tmp_path / "z.tif", "--out", tmp_path / "z.csv") == 0
     assert "--planes" in capsys.readouterr().err
     assert run(tmp_path / "z.tif", "--out", tmp_path / "p.csv", "--planes") == 0
