@@ -18,7 +18,6 @@ from napari_unet.core.objects import (
     number_in_order,
     numbers_at_sides,
     object_scores,
-    object_sizes,
 )
 
 
@@ -112,6 +111,15 @@ def test_dropped_objects_are_the_small_ones_and_those_at_the_border(scores, rule
         assert inner[pixels].any() != dropped
 
 
+def test_a_speck_of_core_splits_no_object_unless_the_border_cuts_it():
+    scores = np.full((2, 9, 20), 255, np.uint8)
+    scores[1] = 60
+    scores[1, 2:7, 2:8] = scores[1, 4, 14] = scores[1, 4, 19] = 200
+    assert find_seeds(scores, ObjectRules(min_size=15)).max() == 3
+    assert np.unique(find_seeds(scores, ObjectRules(min_size=16))[4]).tolist() == [0, 1, 2]
+    assert find_seeds(scores, ObjectRules(min_size=16))[4, [14, 19]].tolist() == [0, 2]
+
+
 @given(maps())
 def test_two_classes_give_the_connected_parts_of_the_foreground(scores):
     probability = scores[0] / 255
@@ -184,10 +192,6 @@ def test_sides_that_are_not_asked_for_do_not_count():
     assert numbers_at_sides(objects, [(True, False), (False, False)]).tolist() == [1, 2]
     assert numbers_at_sides(objects, [(False, False), (False, True)]).tolist() == [2, 4]
     assert numbers_at_sides(objects, [(False, False)] * 2).tolist() == []
-
-
-def test_sizes_are_counted_for_numbers_that_are_missing_too():
-    assert object_sizes(np.uint32([[0, 4], [2, 4]])).tolist() == [1, 0, 1, 0, 2]
 
 
 def test_numbers_do_not_outgrow_their_type_when_objects_are_dropped():

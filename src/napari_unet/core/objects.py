@@ -17,7 +17,7 @@ Objects = NDArray[np.unsignedinteger]
 SCALE = 255
 """Scores are probabilities times this, so that a byte holds one."""
 N_STEPS = 32
-"""Steps in which objects grow from high core to low: more of them change nothing but the time."""
+"""Steps in which objects grow from high core to low: 256 change one pixel in 2,000, and take longer."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,6 @@ class ObjectRules:
     ------
     ValueError
         If a value is out of its range.
-
-    Examples
-    --------
-    >>> ObjectRules(core=0.7, min_size=20)
-    ObjectRules(foreground=0.5, core=0.7, min_size=20, reach=())
     """
 
     foreground: float = 0.5
@@ -109,7 +104,8 @@ def find_seeds(scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
     Returns
     -------
     ndarray of uint32, (*spatial)
-        0 = no seed, 1 to N = seeds in the order of their first pixels.
+        0 = no seed, 1 to N = seeds in the order of their first pixels. Parts below an eighth of the smallest
+        object would split their object and are none, but at the array's border, where they may go on.
 
     Examples
     --------
@@ -118,7 +114,9 @@ def find_seeds(scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
     """
     foreground, core = np.asarray(scores)
     seeds, _ = ndimage.label((foreground >= _least(rules.foreground)) & (core >= _least(rules.core)))
-    return np.asarray(seeds, np.uint32)
+    kept = np.bincount(seeds.ravel(), minlength=1) >= max(1, rules.min_size // 8)
+    kept[numbers_at_sides(seeds)] = True
+    return number_in_order(seeds, kept).astype(np.uint32)
 
 
 def grow_seeds(seeds: ArrayLike, scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
@@ -219,7 +217,7 @@ def find_objects(
     objects: Objects = grow_seeds(find_seeds(scores, rules), scores, rules)
     if fill:
         objects = fill_holes(objects)
-    kept = object_sizes(objects) >= max(1, rules.min_size)
+    kept = np.bincount(objects.ravel(), minlength=1) >= max(1, rules.min_size)
     if not keep_border:
         kept[numbers_at_sides(objects)] = False
     return number_in_order(objects, kept)
@@ -250,27 +248,6 @@ def connected_objects(foreground: ArrayLike) -> Objects:
     return objects
 
 
-def object_sizes(objects: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Count the pixels of each number up to the highest, background included.
-
-    Parameters
-    ----------
-    objects : ndarray of integers, any number of dimensions
-        Their memory is that of the highest number.
-
-    Returns
-    -------
-    ndarray of int64, (highest + 1,)
-
-    Examples
-    --------
-    >>> object_sizes(np.uint8([[0, 3, 3], [0, 0, 1]]))
-    array([3, 1, 0, 2])
-    """
-    sizes: NDArray[np.int64] = np.bincount(objects.ravel(), minlength=1)
-    return sizes
-
-
 def numbers_at_sides(
     objects: NDArray[np.integer], sides: Sequence[tuple[bool, bool]] | None = None
 ) -> NDArray[np.integer]:
@@ -289,10 +266,8 @@ def numbers_at_sides(
 
     Examples
     --------
-    >>> numbers_at_sides(np.uint8([[0, 0, 3], [1, 2, 3], [0, 2, 2]])), numbers_at_sides(
-    ...     np.uint8([[0, 0, 3], [1, 2, 3], [0, 2, 2]]), [(False, False), (True, False)]
-    ... )
-    (array([1, 2, 3], dtype=uint8), array([1], dtype=uint8))
+    >>> numbers_at_sides(np.uint8([[0, 0, 3], [1, 2, 3], [0, 2, 2]]), [(False, False), (True, False)])
+    array([1], dtype=uint8)
     """
     asked = sides if sides is not None else [(True, True)] * objects.ndim
     faces = [
@@ -305,12 +280,12 @@ def numbers_at_sides(
     return np.asarray(numbers[1:])
 
 
-def number_in_order(objects: Objects, kept: NDArray[np.bool_]) -> Objects:
+def number_in_order(objects: NDArray[np.integer], kept: NDArray[np.bool_]) -> Objects:
     """Drop objects, and number the others 1 to N in the order of their first pixels.
 
     Parameters
     ----------
-    objects : ndarray of unsigned integers, any number of dimensions
+    objects : ndarray of integers from 0 on, any number of dimensions
     kept : ndarray of bool, (highest + 1,)
         Whether each number that occurs stays; that of 0 does not count.
 
@@ -361,11 +336,7 @@ def _flood(objects: NDArray[np.uint32], steps: NDArray[np.uint8], beside: Sequen
 
 
 def _grow_once(
-    objects: NDArray[np.uint32],
-    steps: NDArray[np.uint8],
-    front: NDArray[np.intp],
-    beside: Sequence[int],
-    step: int,
+    objects: Objects, steps: NDArray[np.uint8], front: NDArray[np.intp], beside: Sequence[int], step: int
 ) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
     """Take the free pixels beside the front that have reached their step.
 
