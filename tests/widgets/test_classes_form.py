@@ -1,13 +1,16 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from napari.layers import Image
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QCheckBox, QColorDialog, QLineEdit, QWidget
 
 from napari_unet.session.classes import COLOURS, DEFAULT_CLASSES, ClassStyle, add_class, checked
+from napari_unet.session.images import ImageChoice
 from napari_unet.session.state import SessionState
 from napari_unet.widgets.classes_form import ClassesForm
 
@@ -120,3 +123,12 @@ def test_among_objects_words_stand_in_the_place_of_classes(form):
     form.show_state(SessionState(task="objects"))
     assert not form.findChild(QWidget, "add_class").isVisible()
     assert "label 1" in form.findChild(QWidget, "objects_words").text()
+
+
+def test_the_next_object_is_a_button_that_names_its_key(form, session, press, can_press):
+    form.show_state(SessionState(task="objects"))
+    assert not can_press(form, "next_object")
+    form.show_state(SessionState(task="objects", choice=ImageChoice((Image(np.zeros((8, 8))),), "YX")))
+    press(form, "next_object")
+    session.next_object.assert_called_once_with()
+    assert "[M]" in form.findChild(QWidget, "next_object").text()

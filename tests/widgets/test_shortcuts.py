@@ -77,6 +77,10 @@ def test_keys_belong_to_this_layer_alone(layer, session):
         ("U", SessionState(phase="paused"), "resume"),
         ("U", SessionState(phase="settled"), "train"),
         ("W", SessionState(task="objects"), "show_weight_map"),
+        ("Q", SessionState(task="objects"), "use_tool"),
+        ("N", SessionState(task="objects"), "use_tool"),
+        ("J", SessionState(task="objects"), "use_tool"),
+        ("M", SessionState(task="objects"), "next_object"),
     ],
 )
 def test_a_key_asks_the_session(layer, keys, session, key, state, asked):
@@ -92,6 +96,7 @@ def test_a_key_asks_the_session(layer, keys, session, key, state, asked):
         ("U", SessionState(can_train="paint first"), "train"),
         ("U", SessionState(phase="stopping"), "train"),
         ("W", SessionState(task="classes"), "show_weight_map"),
+        ("Q", SessionState(task="classes"), "use_tool"),
         ("9", SessionState(), "select_class"),
     ],
 )

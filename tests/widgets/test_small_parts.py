@@ -21,6 +21,7 @@ from napari_unet.widgets.planes_part import PlanesPart, place_words
 from napari_unet.widgets.segment_part import SegmentPart
 
 CHOICE = ImageChoice((Image(np.zeros((5, 8, 8), np.uint8), name="nuclei"),), "ZYX")
+TOOLS = {"accept_objects", "split_objects", "merge_objects"}
 READY = SessionState(choice=CHOICE, plane=(3,), has_model=True)
 YES, NO = QMessageBox.StandardButton.Yes, QMessageBox.StandardButton.No
 
@@ -39,7 +40,8 @@ def chosen_file(monkeypatch, path, kind=""):
     [
         ("classes", False, set()),
         ("classes", True, {"take_prediction", "draw_box", "prediction"}),
-        ("objects", True, {"take_prediction", "draw_box", "prediction", "weight_map"}),
+        ("objects", False, {"weight_map", *TOOLS}),
+        ("objects", True, {"take_prediction", "draw_box", "prediction", "weight_map", *TOOLS}),
     ],
 )
 def test_corrections_need_a_prediction_and_weight_maps_objects(make, task, model, names):
@@ -62,6 +64,21 @@ def test_corrections_ask_the_session(make, session, press):
     part.show_state(SessionState(task="objects", has_model=True, plane=(), weight_map=True))
     press(part, "weight_map")
     assert session.show_weight_map.call_args.args == (False,)
+
+
+@pytest.mark.parametrize("tool", ["accept", "split", "merge"])
+def test_a_tool_is_asked_for_and_shown_while_it_is_up(make, session, press, tool):
+    part = make(CorrectPart)
+    part.show_state(SessionState(task="objects", plane=()))
+    press(part, f"{tool}_objects")
+    session.use_tool.assert_called_once_with(tool)
+    part.show_state(SessionState(task="objects", plane=(), tool=tool))
+    down = {button.objectName() for button in part.findChildren(QPushButton) if button.isChecked()}
+    assert down == {f"{tool}_objects"}
+    part.show_state(SessionState(task="objects", plane=()))
+    assert not any(button.isChecked() for button in part.findChildren(QPushButton))
+    part.show_state(SessionState(task="objects"))
+    assert not TOOLS & pressable(part)
 
 
 @pytest.mark.parametrize(

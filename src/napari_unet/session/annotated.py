@@ -147,6 +147,21 @@ class Annotated:
                 self._strokes.fill(index, corner, cell)
         self.layer.refresh()
 
+    def erase(self, values: set[int]) -> None:
+        """Make the strokes of some values unlabelled; it can be undone in the layer."""
+        for index in self.planes if values else ():
+            rows, columns = np.nonzero(np.isin(self.plane(index), list(values)))
+            self.paint(index, rows, columns, 0)
+
+    def paint(
+        self, index: Index, rows: NDArray[np.int64], columns: NDArray[np.int64], values: int | NDArray[Any]
+    ) -> None:
+        """Paint pixels of a plane, as one step that can be undone in the layer."""
+        if np.max(values, initial=0) > np.iinfo(self.layer.dtype).max:
+            raise ValueError(f"{self.layer.name} cannot hold {np.max(values)}: give it data of a wider type")
+        outer = tuple(np.full_like(rows, at) for at in index)
+        self.layer.data_setitem((*outer, rows, columns), np.asarray(values, self.layer.dtype))
+
     def values(self, index: Index) -> set[int]:
         """Return the annotation values that are painted on a plane."""
         return self._strokes.values(index)

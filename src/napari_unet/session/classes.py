@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
+import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
+from numpy.typing import NDArray
 
 from napari_unet.core.targets import MAX_CLASSES, ClassLabel
 
@@ -142,10 +144,23 @@ def colormap(classes: Classes) -> DirectLabelColormap:
 def prediction_colormap(classes: Classes, labels: Sequence[ClassLabel] = ()) -> DirectLabelColormap:
     """Colour what is written; 0 is transparent. The labels are those of a model that writes other values."""
     colours = {each.value: each.colour for each in classes}
-    outputs = {
-        label.output_value: colours.get(label.annotation_value) for label in labels or class_labels(classes)
-    }
-    return _colormap({value: colour for value, colour in outputs.items() if value and colour})
+    return _colormap(
+        {
+            label.output_value: colours[label.annotation_value]
+            for label in labels or class_labels(classes)
+            if label.output_value and label.annotation_value in colours
+        }
+    )
+
+
+def written(
+    numbers: NDArray[np.unsignedinteger], labels: Sequence[ClassLabel]
+) -> NDArray[np.unsignedinteger]:
+    """Return what is written for classes given by their places among the labels."""
+    outputs = [label.output_value for label in labels]
+    values: NDArray[np.unsignedinteger] = np.array(outputs, np.min_scalar_type(max(outputs)))
+    found: NDArray[np.unsignedinteger] = values[numbers]
+    return found
 
 
 def class_of_key(classes: Classes, key: int) -> ClassStyle | None:

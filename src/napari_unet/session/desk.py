@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
@@ -171,7 +170,7 @@ class Desk:
         self.classes = tuple(classes)
         for image in self._annotated:
             if image.task == "classes":
-                _erase(image, gone)
+                image.erase(gone)
         self.show_classes()
 
     def follow_model(self, labels: Sequence[ClassLabel]) -> None:
@@ -200,8 +199,14 @@ class Desk:
             each.layer.selected_label = value
 
     def next_object(self) -> None:
-        """Paint with a label that no object has yet."""
-        self.select_class(max({1} | self._stroke_values()) + 1)
+        """Paint with a label that no object has yet; who draws outlines goes on drawing them."""
+        self.select_class(self.free_number())
+        if self.at_hand().layer.mode != "polygon":
+            self.annotate()
+
+    def free_number(self) -> int:
+        """Return a label that no object has yet."""
+        return max({1} | self._stroke_values()) + 1
 
     def changed_planes(self) -> dict[Annotated, set[Index]]:
         """Take over what was painted for any task since the last call; unknown values become classes."""
@@ -335,12 +340,3 @@ def _shows_planes(viewer: ViewerModel, layer: Layer, n_outer: int) -> bool:
 
 def _select(viewer: ViewerModel, layer: Layer) -> None:
     viewer.layers.selection.active = layer
-
-
-def _erase(image: Annotated, values: set[int]) -> None:
-    """Make the strokes of some values unlabelled; it can be undone in the layer."""
-    for index in image.planes if values else ():
-        places = np.nonzero(np.isin(image.plane(index), list(values)))
-        if len(places[0]):
-            everywhere: tuple[Any, ...] = tuple(np.full_like(places[0], at) for at in index)
-            image.layer.data_setitem((*everywhere, *places), 0)

@@ -12,6 +12,7 @@ from napari_unet.core.examples import Dataset
 from napari_unet.core.inference import Predictor, predict_region
 from napari_unet.core.learner import Learner
 from napari_unet.core.modelfile import Model
+from napari_unet.core.objects import ObjectRules, find_objects, object_scores
 from napari_unet.core.starting import fine_tune, new_model
 from napari_unet.core.targets import ClassLabel
 from napari_unet.core.training import TrainResult, TrainUpdate, View, Wanted, train
@@ -38,11 +39,14 @@ class Ready:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """A preview as numbers (Y, X) of the likeliest classes on the plane that is looked at, and other news."""
+    """News of the training, and a preview (Y, X) of the plane that is looked at.
+
+    Its numbers are those of the likeliest classes or, for the task objects, of objects.
+    """
 
     update: TrainUpdate | None
     look: Look | None = None
-    numbers: NDArray[np.uint8] | None = None
+    numbers: NDArray[np.unsignedinteger] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,17 +84,21 @@ def training(
         except StopIteration as end:
             result: TrainResult = end.value
             return result
-        yield _shown(update, directions().look)
+        yield _shown(update, directions().look, ready.model)
 
 
-def _shown(update: TrainUpdate, look: Look | None) -> Shown:
+def _shown(update: TrainUpdate, look: Look | None, model: Model) -> Shown:
     """Turn probabilities (n_classes, *spatial) into the small array that is shown; drop a stale preview."""
     if update.preview is None or look is None or update.view is not look.view:
         return Shown(replace(update, preview=None))
-    return Shown(replace(update, preview=None), look, _numbers(update.preview, look))
+    return Shown(replace(update, preview=None), look, _numbers(update.preview, look, model))
 
 
-def _numbers(probabilities: NDArray[np.float32], look: Look) -> NDArray[np.uint8]:
+def _numbers(probabilities: NDArray[np.float32], look: Look, model: Model) -> NDArray[np.unsignedinteger]:
+    """Return the likeliest classes, or objects, which in 3D are found with what lies above and below."""
+    if model.task == "objects":
+        objects = find_objects(object_scores(probabilities), ObjectRules())
+        return objects if look.plane is None else objects[look.plane]
     planes = probabilities if look.plane is None else probabilities[:, look.plane]
     numbers: NDArray[np.uint8] = planes.argmax(0).astype(np.uint8)
     return numbers
@@ -102,7 +110,7 @@ def predict_look(model: Model, look: Look, threads: int | None) -> Generator[Non
     leave_a_core(threads)
     device = next(model.network.parameters()).device
     probabilities = predict_region(Predictor(model.network, device), look.view.image)
-    return Shown(None, look, _numbers(probabilities, look))
+    return Shown(None, look, _numbers(probabilities, look, model))
 
 
 def prepare_model(beginning: Beginning) -> Ready:

@@ -16,6 +16,8 @@ from napari_unet.session.desk import OURS, is_there
 from napari_unet.session.images import ImageChoice, Index, placement, zeros
 from napari_unet.session.jobs import Failure, Start
 from napari_unet.session.latest import Latest
+from napari_unet.session.numbering import join_pieces, numbered_as_before
+from napari_unet.session.views import Place
 from napari_unet.session.weighing import Wish, weigh
 
 OPACITY = 0.4
@@ -102,6 +104,26 @@ class Overlay:
             axis in displayed or place in range(*part.indices(size))
             for axis, (place, part, size) in enumerate(zip(places, region, layer.data.shape, strict=True))
         )
+
+
+class ObjectsOverlay(Overlay):
+    """Objects over an image, each with a number and a colour that it keeps from prediction to prediction."""
+
+    def __init__(self, viewer: ViewerModel, choice: ImageChoice, name: str) -> None:
+        super().__init__(viewer, choice, name, np.uint32)
+        self._highest = 0
+
+    def show(self, place: Place, view: Place, found: NDArray[Any]) -> None:
+        """Show the objects (Y, X) that were found in a place, which is a piece of a view."""
+        plane = self.plane(place.index)[slice(*view.rows), slice(*view.columns)]
+        rows, columns = (
+            (span[0] - whole[0], span[1] - whole[0])
+            for span, whole in ((place.rows, view.rows), (place.columns, view.columns))
+        )
+        piece = plane[slice(*rows), slice(*columns)]
+        piece[...], self._highest = numbered_as_before(found, piece, self._highest)
+        join_pieces(plane, rows, columns)
+        self.touched(view.region)
 
 
 class ScoreOverlay(Overlay):

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 from napari.components import ViewerModel
+from napari.layers import Labels
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_unet.core.normalise import Intensity
 from napari_unet.session.desk import is_same
 from napari_unet.session.images import ImageChoice, Index, open_layers
-from napari_unet.session.overlays import Overlay
+from napari_unet.session.overlays import ObjectsOverlay, Overlay
 from napari_unet.session.views import PIECE, Piece, Place, Sought, pieces, visible_place
 
 
@@ -76,34 +77,55 @@ class Previews:
         place = self._places[self._turn % len(self._places)]
         return Sought(choice, open_layers(choice), place, ndim, intensity)
 
-    def show(self, piece: Piece, labels: NDArray[Any], colormap: DirectLabelColormap) -> None:
-        """Write a prediction into the overlay of the image that is looked at."""
+    def show(self, piece: Piece, labels: NDArray[Any], colormap: DirectLabelColormap | None) -> None:
+        """Write a prediction into the overlay of the image that is looked at; objects have no colours."""
         if self._seen is None:
             return
-        self._overlay(self._seen[0], colormap, labels.dtype).write(piece.place.region, labels)
+        choice, view, *_ = self._seen
+        overlay = self._overlay(choice, colormap, labels.dtype)
+        if isinstance(overlay, ObjectsOverlay):
+            overlay.show(piece.place, view, labels)
+        else:
+            overlay.write(piece.place.region, labels)
         self._turn += 1
         if not self.has_more:
             now = monotonic()
             # many pieces take their time: leave as much to the training
             self._due = now + (self._pause if self.is_single else max(self._pause, now - self._began))
 
-    def _overlay(self, choice: ImageChoice, colormap: DirectLabelColormap, dtype: np.dtype[Any]) -> Overlay:
+    def _overlay(
+        self, choice: ImageChoice, colormap: DirectLabelColormap | None, dtype: np.dtype[Any]
+    ) -> Overlay:
         """Return the overlay of an image, a new one where there is none or the user has deleted it."""
-        for overlay, of in self._overlays.items():
-            if is_same(of, choice) and overlay.is_shown:
-                data = overlay.layer.data
-                if data.shape == choice.annotation_shape and data.dtype == dtype:
-                    return overlay
-                self._viewer.layers.remove(overlay.layer)  # the image, or what is written, is another now
+        found = next((o for o, of in self._overlays.items() if is_same(of, choice) and o.is_shown), None)
+        if found is not None and _suits(found, choice, colormap, dtype):
+            return found
+        if found is not None:  # the image, or what is written, is another now
+            self._viewer.layers.remove(found.layer)
         self.drop_gone()
-        overlay = Overlay(self._viewer, choice, f"{choice.name} prediction", dtype, colormap)
+        name = f"{choice.name} prediction"
+        overlay = (
+            ObjectsOverlay(self._viewer, choice, name)
+            if colormap is None
+            else Overlay(self._viewer, choice, name, dtype, colormap)
+        )
         self._overlays[overlay] = choice
         return overlay
+
+    def objects_of(self, choice: ImageChoice) -> list[Labels]:
+        """Return the layers that hold objects of this image."""
+        of_image = (o for o, of in self._overlays.items() if is_same(of, choice))
+        return [
+            each.layer
+            for each in of_image
+            if isinstance(each, ObjectsOverlay) and each.layer.data.shape == choice.annotation_shape
+        ]
 
     def recolour(self, colormap: DirectLabelColormap) -> None:
         """Show the colours that the classes have now."""
         for overlay in self._overlays:
-            overlay.layer.colormap = colormap
+            if not isinstance(overlay, ObjectsOverlay):
+                overlay.layer.colormap = colormap
 
     def forget(self) -> None:
         """Clear what another model has predicted, and look anew."""
@@ -120,3 +142,12 @@ class Previews:
         """Show the predictions, or hide them."""
         for overlay in self._overlays:
             overlay.layer.visible = not overlay.layer.visible
+
+
+def _suits(
+    overlay: Overlay, choice: ImageChoice, colormap: DirectLabelColormap | None, dtype: np.dtype[Any]
+) -> bool:
+    """Tell whether an overlay can show what is predicted of an image."""
+    alike = overlay.layer.dtype == dtype and not isinstance(overlay, ObjectsOverlay)
+    right = isinstance(overlay, ObjectsOverlay) if colormap is None else alike
+    return right and overlay.layer.data.shape == choice.annotation_shape

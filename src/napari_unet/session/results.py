@@ -5,6 +5,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from napari.components import ViewerModel
+from napari.layers import Labels
 from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap
 
 from napari_unet.core.normalise import Intensity
@@ -114,6 +115,11 @@ class Results:
         self._results = [
             each for each in self._results if each.overlay.is_shown and each.choice.layers[0] in layers
         ]
+
+    def objects_of(self, choice: ImageChoice) -> list[Labels]:
+        """Return the layers in memory that hold objects of this image."""
+        of_objects = (each for each in self._results if each.layout.kind == "objects")
+        return [each.overlay.layer for each in of_objects if each.fits(choice, each.layout)]
 
     def left(self, choice: ImageChoice | None) -> Begun | None:
         """Return what was left in the middle of this image."""

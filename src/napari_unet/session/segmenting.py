@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.components import ViewerModel
+from napari.layers import Labels
 from psygnal import Signal
 
 from napari_unet.core.io import open_image
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model
     from napari_unet.core.running import StackUpdate
 
-_PHASES = {"tiles": "segmenting", "faces": "joining the objects of", "objects": "numbering the objects of"}
+_PHASES = {
+    "tiles": "segmenting",
+    "faces": "joining the objects of",
+    "objects": "growing the objects of",
+    "links": "linking the objects of",
+    "numbers": "numbering the objects of",
+}
 
 
 class Segmenting:
@@ -94,6 +101,10 @@ class Segmenting:
         """Say what is there of a whole stack of this image that was left in the middle; else ""."""
         begun = None if self.busy else self._results.left(choice)
         return begun.words if begun else ""
+
+    def objects_of(self, choice: ImageChoice) -> list[Labels]:
+        """Return the layers that hold objects of this image."""
+        return self._results.objects_of(choice)
 
     def drop_gone(self) -> None:
         """Forget results whose layers, or whose images, have been deleted."""

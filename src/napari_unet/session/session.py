@@ -1,6 +1,6 @@
 """The session of one viewer: what the dock asks for becomes jobs, and what they find becomes layers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -18,11 +18,12 @@ from napari_unet.session.files import Files
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import Failure, Jobs, Listener, Start, run_now
 from napari_unet.session.keeping import Keeping
+from napari_unet.session.pointing import Pointing
 from napari_unet.session.preparing import load_torch
 from napari_unet.session.previews import Previews
 from napari_unet.session.segmenting import Segmenting
 from napari_unet.session.settings import Settings
-from napari_unet.session.state import SessionState
+from napari_unet.session.state import SessionState, Tool
 from napari_unet.session.summary import summarise
 from napari_unet.session.teaching import Teaching
 from napari_unet.session.weight_view import WeightView
@@ -64,6 +65,8 @@ class Session:
         self.segmenting.threads = threads
         self.segmenting.said.connect(self._say)
         self.segmenting.changed.connect(self._share_the_computer)
+        predicted = self.teaching.previews.objects_of, self.segmenting.objects_of
+        self.pointing = Pointing(viewer, self.desk, predicted, self._act)
         self.keeping = Keeping(self._jobs)
         self._files = Files(self.desk, self.teaching, self.keeping, self._jobs, self._verb)
         self.device = ""
@@ -98,6 +101,7 @@ class Session:
         self.teaching.previews.drop_gone()
         self.segmenting.drop_gone()
         self.desk.find_image()
+        self.pointing.follow()
         self.keeping.look_for(self.desk.choice)
 
     def follow_painting(self) -> None:
@@ -156,6 +160,19 @@ class Session:
         with self._verb():
             self.follow_painting()
             self.desk.next_object()
+
+    def use_tool(self, tool: Tool) -> None:
+        """Let the mouse accept, split or merge objects; once more gives the brush back."""
+        with self._verb():
+            self.pointing.use(tool)
+            self.teaching.previews.show_layers(True)
+
+    def _act(self, edit: Callable[[], str]) -> None:
+        """Change what is painted, say what was done, and learn it."""
+        with self._verb():
+            self.follow_painting()
+            self._say(edit())
+            self.follow_painting()
 
     def set_settings(self, settings: Settings) -> None:
         """Train like this from the next start on; the weight map follows at once."""

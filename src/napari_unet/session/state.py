@@ -8,6 +8,8 @@ from napari_unet.session.classes import DEFAULT_CLASSES, ClassStyle
 from napari_unet.session.images import ImageChoice, Index
 from napari_unet.session.settings import Settings
 
+Tool = Literal["", "accept", "split", "merge"]
+"""What the mouse does to objects; "" leaves it to napari."""
 Phase = Literal["idle", "preparing", "training", "paused", "stopping", "settled"]
 
 
@@ -50,6 +52,7 @@ class SessionState:
     device: str = ""
     settings: Settings = field(default_factory=Settings)
     weight_map: bool = False
+    tool: Tool = ""
     segmenting: bool = False
     cancelling: bool = False
     begun: str = ""

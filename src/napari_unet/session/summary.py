@@ -32,6 +32,7 @@ def summarise(session: "Session") -> SessionState:
         device=session.device,
         settings=session.settings,
         weight_map=session.weights.is_on,
+        tool=session.pointing.tool,
         segmenting=session.segmenting.busy,
         cancelling=session.segmenting.is_ending,
         begun=session.segmenting.left(desk.choice),

@@ -5,13 +5,12 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 from napari.utils.colormaps import DirectLabelColormap
 
 from napari_unet.core.examples import Dataset
 from napari_unet.core.normalise import Intensity
 from napari_unet.core.targets import ClassLabel, Example, Task
-from napari_unet.session.classes import OBJECT_STYLES, Classes, prediction_colormap, with_outputs
+from napari_unet.session.classes import OBJECT_STYLES, Classes, prediction_colormap, with_outputs, written
 from napari_unet.session.desk import Desk
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import Jobs
@@ -320,9 +319,10 @@ class Teaching:
         if trainer is None:
             return
         if shown.numbers is not None and self._piece is not None and trainer.is_looking_at(shown.look):
-            outputs = [label.output_value for label in self.labels]
-            values = np.array(outputs, np.min_scalar_type(max(outputs)))
-            self.previews.show(self._piece, values[shown.numbers], self.colours)
+            if self._desk.task == "objects":
+                self.previews.show(self._piece, shown.numbers, None)
+            else:
+                self.previews.show(self._piece, written(shown.numbers, self.labels), self.colours)
             if self.previews.has_more:
                 self._look()
             else:

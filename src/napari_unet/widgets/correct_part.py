@@ -1,10 +1,11 @@
 """Correcting: the prediction becomes annotation; what is shown over the image."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QWidget
 
-from napari_unet.session.state import SessionState
+from napari_unet.session.state import SessionState, Tool
 from napari_unet.widgets.button import Button
 from napari_unet.widgets.layouts import column, heading, row
 
@@ -21,10 +22,34 @@ WEIGHTS = (
     "Show how much each pixel of this slice counts in training. Narrow gaps between objects are bright: "
     "there the network learns to keep them apart."
 )
+TOOLS: dict[Tool, tuple[str, str]] = {
+    "accept": (
+        "Accept objects  [Q]",
+        "While this is on, click on a predicted object and it becomes annotation with a number of its own; "
+        "Shift+click, and it becomes background. Your own strokes stay. "
+        "A thin ring around an accepted object becomes background where nothing else is predicted; "
+        "nothing is said of its neighbours.",
+    ),
+    "split": (
+        "Split  [N]",
+        "While this is on, draw a line with the mouse right across an object, and it falls into two. "
+        "A predicted object is accepted in two parts.",
+    ),
+    "merge": (
+        "Merge  [J]",
+        "While this is on, draw a line with the mouse over several objects, and they become one. "
+        "Predicted ones are accepted by that.",
+    ),
+}
+"""For each tool its button, and what it does."""
+LEAVE = (
+    "\n\nEach click or line is one step of Ctrl+Z, and changes only the slice that you see, in 3D too. "
+    "Press again, or take the brush, to go on painting."
+)
 
 
 class CorrectPart(QWidget):
-    """Take the prediction as annotation; look at the weight map."""
+    """Take the prediction as annotation, or single objects of it; look at the weight map."""
 
     def __init__(self, session: "Session") -> None:
         super().__init__()
@@ -35,10 +60,12 @@ class CorrectPart(QWidget):
         self._prediction = Button("Prediction  [H]", "prediction", SEE, session.toggle_prediction)
         self._weights = Button("Weight map  [W]", "weight_map", WEIGHTS, self._on_weights, checkable=True)
         self._session = session
+        self._tools = {tool: self._tool_button(tool) for tool in TOOLS}
         column(
             self,
             heading("Correct"),
             row(self._take, self._box, stretch=(1, 0)),
+            row(*self._tools.values(), stretch=(2, 1, 1)),
             row(self._prediction, self._weights, stretch=(1, 1)),
         )
 
@@ -47,11 +74,25 @@ class CorrectPart(QWidget):
         self._take.allow(_cannot_take(state))
         self._box.allow(_cannot_take(state))
         self._prediction.allow("" if state.has_model else "there is no prediction yet")
+        for tool, button in self._tools.items():
+            button.setChecked(state.tool == tool)
+            button.allow(_cannot_point(state))
         self._weights.setChecked(state.weight_map)
         self._weights.allow("" if state.task == "objects" else "weight maps belong to the task Objects")
 
+    def _tool_button(self, tool: Tool) -> Button:
+        words, tooltip = TOOLS[tool]
+        pressed = partial(self._session.use_tool, tool)
+        return Button(words, f"{tool}_objects", tooltip + LEAVE, pressed, checkable=True)
+
     def _on_weights(self) -> None:
         self._session.show_weight_map(self._weights.isChecked())
+
+
+def _cannot_point(state: SessionState) -> str:
+    if state.task != "objects":
+        return "it belongs to the task Objects"
+    return "" if state.plane is not None else "go to a slice of the image, in 2D view"
 
 
 def _cannot_take(state: SessionState) -> str:

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QWidget
 
 from napari_unet.session.classes import class_of_key
 from napari_unet.session.desk import OURS
+from napari_unet.session.state import Tool
 from napari_unet.widgets.layouts import GAP, Folded
 
 if TYPE_CHECKING:
@@ -42,11 +43,20 @@ def toggle_weight_map(session: "Session") -> None:
         session.show_weight_map(not session.state.weight_map)
 
 
+def use_tool(session: "Session", tool: Tool) -> None:
+    """Take up a tool for objects, where there are any."""
+    if session.state.task == "objects":
+        session.use_tool(tool)
+
+
 SHORTCUTS = (
     Shortcut("K", "this slice is complete, or not", lambda session: session.toggle_complete()),
     Shortcut("G", "take prediction as annotation", lambda session: session.take_prediction()),
     Shortcut("U", "train, pause, resume", train_or_pause),
     Shortcut("H", "hide or show the prediction", lambda session: session.toggle_prediction()),
+    Shortcut("Q", "click: accept an object; Shift: reject", lambda session: use_tool(session, "accept")),
+    Shortcut("N", "draw a line: split an object", lambda session: use_tool(session, "split")),
+    Shortcut("J", "draw a line: merge objects", lambda session: use_tool(session, "merge")),
     Shortcut("W", "show or hide the weight map", toggle_weight_map),
 )
 DIGITS = range(1, 10)
@@ -58,8 +68,8 @@ do not change napari's mode; its letters do."""
 NAPARI = (
     ("P  E  F  L  Z", "brush, eraser, fill, pick, move"),
     ("[  ]", "smaller, larger brush"),
-    ("M", "a new label: the next object"),
-    ("Ctrl+Z", "undo the last stroke"),
+    ("M", "the next object, brush ready"),
+    ("Ctrl+Z", "undo the last stroke or click"),
 )
 """Keys of napari's own that help while painting."""
 

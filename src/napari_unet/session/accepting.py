@@ -1,0 +1,71 @@
+"""A click on a predicted object: it becomes annotation, or background."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_unet.session.picking import BACKGROUND, FIRST_OBJECT, Edit, Part, Plane, Spot, object_at
+
+RING = 3
+"""So far around an accepted object what is predicted as background becomes background; the pixel beside any
+object, which may be either, is left out, and nothing is said of its neighbours."""
+
+
+def accept(annotation: Plane, predicted: Plane, spot: Spot, free: int) -> Edit:
+    """Paint the predicted object at a place where nothing is painted; what is of it already goes on."""
+    found = _predicted_at(predicted, spot)
+    taken = unpainted(annotation, found)
+    number = _number(annotation, found, free)
+    how = "accepted as object" if number == free else "added to object"
+    n_pixels = np.count_nonzero(taken.mask)
+    return Edit(
+        ((taken, number), (ring(annotation, predicted, found), BACKGROUND)),
+        f"{n_pixels} pixels are {how} {number}",
+    )
+
+
+def reject(annotation: Plane, predicted: Plane, spot: Spot) -> Edit:
+    """Paint background where an object is predicted and nothing is painted."""
+    taken = unpainted(annotation, _predicted_at(predicted, spot))
+    return Edit(((taken, BACKGROUND),), f"rejected: {np.count_nonzero(taken.mask)} pixels are background")
+
+
+def unpainted(annotation: Plane, found: Part) -> Part:
+    """Return the part of a predicted object where nothing is painted; ValueError where there is none."""
+    taken = found.without(annotation[found.box] != 0)
+    if not taken.mask.any():
+        raise ValueError("all of this object is painted already: undo that, or paint over it")
+    return taken
+
+
+def ring(annotation: Plane, predicted: Plane, found: Part) -> Part:
+    """Return what is safely background around an object: see `RING`."""
+    objects = (predicted[found.box] != 0) | (annotation[found.box] >= FIRST_OBJECT)
+    around = ndimage.binary_dilation(found.mask, iterations=RING) & ~ndimage.binary_dilation(objects)
+    return Part(found.box, around & (annotation[found.box] == 0))
+
+
+def _predicted_at(predicted: Plane, spot: Spot) -> Part:
+    if predicted[spot] == 0:
+        raise ValueError("no object is predicted here: click on one, or paint it")
+    return object_at(predicted, spot, RING)
+
+
+def _number(annotation: Plane, found: Part, free: int) -> int:
+    """Return the number of what is painted of it already, if most of that lies in it; else a free one."""
+    now = annotation[found.box]
+    there = [
+        number
+        for number in np.unique(now[found.mask & (now >= FIRST_OBJECT)]).tolist()
+        if 2 * np.count_nonzero(found.mask & (now == number)) > _size(annotation, found, now == number)
+    ]
+    if len(there) > 1:
+        raise ValueError(f"objects {there[0]} and {there[1]} are painted in it: split it by a stroke first")
+    return int(there[0]) if there else free
+
+
+def _size(annotation: Plane, found: Part, is_it: NDArray[np.bool_]) -> int:
+    """Count the pixels of an object that may reach beyond the box."""
+    row, column = np.argwhere(is_it & found.mask)[0]
+    spot = int(row) + found.box[0].start, int(column) + found.box[1].start
+    return int(np.count_nonzero(object_at(annotation, spot).mask))

@@ -1,0 +1,72 @@
+"""A stroke over objects: across one it makes two of it, over several it makes them one."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_unet.session.accepting import RING, ring, unpainted
+from napari_unet.session.picking import BACKGROUND, FIRST_OBJECT, Edit, Part, Plane, Spot, objects_under
+
+CRUMB = 50
+"""A part smaller than the object by this factor was cut off by accident."""
+
+
+def split(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int) -> Edit:
+    """Divide the objects that a stroke goes across: painted ones or, where there are none, predicted ones."""
+    parts: list[tuple[Part, int]] = []
+    for painted in objects_under(annotation, spots, FIRST_OBJECT):
+        halves = two_parts(painted, spots)
+        parts += [(halves[1], free + len(parts))] if halves else []
+    if parts:
+        return Edit(tuple(parts), f"split: the smaller part is object {_numbers(parts)} now")
+    for found in _not_painted(annotation, objects_under(predicted, spots, margin=RING)):
+        halves = two_parts(found, spots)
+        new = [unpainted(annotation, half) for half in halves or ()]
+        parts += [(half, free + len(parts) + n) for n, half in enumerate(new)]
+    if not parts:
+        raise ValueError("the stroke divides no object: draw it right across one, from side to side")
+    whole = [(ring(annotation, predicted, part), BACKGROUND) for part, _ in parts]
+    return Edit((*parts, *whole), f"accepted in parts, as objects {_numbers(parts)}")
+
+
+def merge(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int) -> Edit:
+    """Make one of the objects under a stroke, be they painted or predicted: the first painted one grows."""
+    painted = list(objects_under(annotation, spots, FIRST_OBJECT))
+    bare = [spot for spot in spots if annotation[spot] == 0]
+    found = _not_painted(annotation, objects_under(predicted, bare, margin=RING))
+    if len(painted) + len(found) < 2:
+        raise ValueError("the stroke is not over two objects: draw it from one into the other")
+    number = int(annotation[painted[0].box][painted[0].mask][0]) if painted else free
+    rings = [(ring(annotation, predicted, part), BACKGROUND) for part in found]
+    parts = [*painted, *(unpainted(annotation, part) for part in found)]
+    words = f"merged: {len(parts)} objects are object {number} now"
+    return Edit((*((part, number) for part in parts), *rings), words)
+
+
+def two_parts(whole: Part, spots: Sequence[Spot]) -> tuple[Part, Part] | None:
+    """Divide an object along a stroke, the larger part first; None where that does not go across it."""
+    parts, n_parts = ndimage.label(whole.mask & ~whole.drawn(spots))
+    sizes = np.bincount(parts.ravel(), minlength=3)[1:]
+    first, second = np.argsort(-sizes, kind="stable")[:2] + 1
+    if n_parts < 2 or sizes[second - 1] * CRUMB < sizes[first - 1]:
+        return None
+    is_first = _nearer(parts == first, parts == second)
+    return Part(whole.box, whole.mask & is_first), Part(whole.box, whole.mask & ~is_first)
+
+
+def _nearer(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark what is nearer to one part than to the other: the stroke itself, and crumbs beside it."""
+    to_one, to_other = (ndimage.distance_transform_edt(~part) for part in (one, other))
+    nearer: NDArray[np.bool_] = to_one <= to_other
+    return nearer
+
+
+def _not_painted(annotation: Plane, found: Iterable[Part]) -> list[Part]:
+    """Leave out predicted objects that are painted already, for the most part."""
+    return [part for part in found if 2 * np.count_nonzero(annotation[part.box][part.mask]) < part.mask.sum()]
+
+
+def _numbers(parts: Sequence[tuple[Part, int]]) -> str:
+    return " and ".join(str(number) for _, number in parts)

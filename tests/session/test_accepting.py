@@ -1,0 +1,122 @@
+"""What a click on a predicted object paints."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_unet.session import picking
+from napari_unet.session.accepting import accept, reject
+from napari_unet.session.picking import along, object_at, objects_under
+
+
+@pytest.fixture
+def predicted():
+    """Two squares that touch, and one apart."""
+    plane = np.zeros((40, 60), np.uint32)
+    plane[10:20, 10:20], plane[10:20, 20:30], plane[10:20, 40:50] = 7, 8, 9
+    return plane
+
+
+@pytest.fixture
+def annotation():
+    return np.zeros((40, 60), np.uint16)
+
+
+def painted(annotation, edit):
+    """Return the annotation as it is after an edit."""
+    after = annotation.copy()
+    rows, columns, values = edit.places
+    after[rows, columns] = values
+    return after
+
+
+def test_an_accepted_object_is_painted_with_a_free_number(annotation, predicted):
+    edit = accept(annotation, predicted, (15, 15), 4)
+    after = painted(annotation, edit)
+    assert np.array_equal(after == 4, predicted == 7)
+    assert edit.words == "100 pixels are accepted as object 4"
+
+
+def test_a_ring_around_it_is_background_but_nothing_is_said_of_its_neighbours(annotation, predicted):
+    after = painted(annotation, accept(annotation, predicted, (15, 15), 4))
+    rows, columns = np.nonzero(after == 1)
+    assert len(rows) and not (after[predicted != 0] == 1).any()
+    far = np.maximum(np.maximum(10 - rows, rows - 19), np.maximum(10 - columns, columns - 19))
+    assert far.max() == 3 and far.min() >= 1
+    assert not after[9, 10:20].any()  # right beside it: either
+    assert not after[8:10, 20:30][after[8:10, 20:30] == 1].size or not (after[9, 18:30] == 1).any()
+    assert not after[:, 24:].any()
+
+
+def test_what_is_painted_stays(annotation, predicted):
+    annotation[10:13, 5:20] = 1
+    annotation[17:30, 10:14] = 6  # most of this object lies elsewhere
+    after = painted(annotation, accept(annotation, predicted, (15, 15), 7))
+    assert np.array_equal(after[annotation != 0], annotation[annotation != 0])
+    assert (after[13:17, 10:20] == 7).all()
+
+
+def test_what_is_painted_of_an_object_grows_instead_of_becoming_two(annotation, predicted):
+    annotation[14:16, 12:18] = 5
+    edit = accept(annotation, predicted, (11, 11), 6)
+    after = painted(annotation, edit)
+    assert np.array_equal(after == 5, predicted == 7) and not (after == 6).any()
+    assert edit.words == "88 pixels are added to object 5"
+
+
+def test_an_object_that_holds_two_painted_ones_is_to_be_split(annotation, predicted):
+    annotation[12:14, 12:14], annotation[16:18, 16:18] = 3, 5
+    with pytest.raises(ValueError, match="objects 3 and 5 are painted in it: split it"):
+        accept(annotation, predicted, (15, 15), 6)
+
+
+def test_a_rejected_object_is_background_where_nothing_is_painted(annotation, predicted):
+    annotation[10:12, 10:20] = 3
+    edit = reject(annotation, predicted, (15, 15))
+    after = painted(annotation, edit)
+    assert (after[12:20, 10:20] == 1).all() and (after[10:12, 10:20] == 3).all()
+    assert (after != 0).sum() == 100 and edit.words == "rejected: 80 pixels are background"
+
+
+@pytest.mark.parametrize("do", [reject, lambda *of: accept(*of, 2)])
+def test_where_nothing_is_predicted_or_all_is_painted_it_says_so(annotation, predicted, do):
+    with pytest.raises(ValueError, match="no object is predicted here"):
+        do(annotation, predicted, (0, 0))
+    annotation[:] = 1
+    with pytest.raises(ValueError, match="painted already"):
+        do(annotation, predicted, (15, 15))
+
+
+def test_the_whole_object_is_found_however_far_it_reaches(monkeypatch):
+    monkeypatch.setattr(picking, "REACH", 2)
+    plane = np.zeros((60, 80), int)
+    plane[5, 3:75] = plane[5:50, 74] = 3
+    plane[30, 3:20] = 3  # the same number elsewhere is another object
+    part = object_at(plane, (5, 4), margin=2)
+    assert part.mask.sum() == 72 + 44 and part.box == (slice(2, 53), slice(0, 78))
+    assert part.holds((49, 74)) and not part.holds((30, 5)) and not part.holds((59, 79))
+
+
+@given(st.integers(0, 39), st.integers(0, 59), st.integers(0, 5))
+def test_objects_at_the_border_of_the_plane_are_whole(row, column, margin):
+    plane = np.zeros((40, 60), int)
+    plane[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3] = 1
+    part = object_at(plane, (row, column), margin)
+    found = np.zeros(plane.shape, bool)
+    found[part.box] = part.mask
+    assert np.array_equal(found, plane == 1)
+
+
+def test_a_stroke_is_whole_and_ends_at_the_border():
+    spots = along([(2, -3), (2, 4), (9, 4)], (6, 6))
+    assert spots == [(2, 0), (2, 1), (2, 2), (2, 3), (2, 4), (3, 4), (4, 4), (5, 4)]
+    assert along([(2, 3)], (6, 6)) == [(2, 3)] and along([(9, 9)], (6, 6)) == []
+
+
+def test_objects_under_a_stroke_come_once_each_in_its_order(predicted):
+    numbers = [
+        int(predicted[part.box][part.mask][0])
+        for part in objects_under(predicted, along([(15, 55), (15, 5), (12, 55)], predicted.shape))
+    ]
+    assert numbers == [9, 8, 7]

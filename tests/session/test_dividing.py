@@ -1,0 +1,105 @@
+"""What a stroke over objects paints: two of one, or one of several."""
+
+import numpy as np
+import pytest
+
+from napari_unet.session.dividing import merge, split
+from napari_unet.session.picking import along
+
+NOTHING = np.zeros((40, 60), np.uint32)
+
+
+@pytest.fixture
+def painted():
+    """Two painted objects side by side."""
+    plane = np.zeros((40, 60), np.uint16)
+    plane[10:20, 10:30], plane[10:20, 30:40] = 5, 6
+    return plane
+
+
+@pytest.fixture
+def predicted():
+    plane = NOTHING.copy()
+    plane[10:20, 10:30], plane[10:20, 30:40] = 5, 6
+    return plane
+
+
+def after(annotation, edit):
+    result = annotation.copy()
+    rows, columns, values = edit.places
+    result[rows, columns] = values
+    return result
+
+
+def stroke(*corners):
+    return along(corners, NOTHING.shape)
+
+
+@pytest.mark.parametrize("corners", [[(5, 15), (25, 15)], [(5, 13), (25, 18)], [(9, 14), (15, 17), (20, 16)]])
+def test_a_painted_object_falls_into_two_along_the_stroke(painted, corners):
+    edit = split(painted, NOTHING, stroke(*corners), 7)
+    result = after(painted, edit)
+    whole = painted == 5
+    assert set(np.unique(result[whole])) == {5, 7} and np.array_equal(result[~whole], painted[~whole])
+    assert (result[whole] == 5).sum() > (result[whole] == 7).sum()  # the larger part stays what it was
+    assert (result[10:20, 10] == 7).all() and (result[10:20, 29] == 5).all()
+    assert edit.words == "split: the smaller part is object 7 now"
+
+
+def test_a_stroke_across_both_divides_both(painted):
+    edit = split(painted, NOTHING, stroke((14, 5), (14, 45)), 7)
+    result = after(painted, edit)
+    assert set(np.unique(result)) == {0, 5, 6, 7, 8}
+    assert set(np.unique(result[10:20, 30:40])) == {6, 8} and "7 and 8" in edit.words
+
+
+@pytest.mark.parametrize("corners", [[(5, 15), (15, 15)], [(0, 0), (0, 50)], [(9, 12), (12, 9)]])
+def test_a_stroke_that_goes_not_right_across_divides_nothing(painted, corners):
+    with pytest.raises(ValueError, match="right across"):
+        split(painted, NOTHING, stroke(*corners), 7)
+
+
+def test_a_predicted_object_is_accepted_in_two_parts(predicted):
+    annotation = np.zeros(predicted.shape, np.uint16)
+    annotation[10:12, 10:12] = 1
+    edit = split(annotation, predicted, stroke((5, 15), (25, 15)), 2)
+    result = after(annotation, edit)
+    assert set(np.unique(result[10:20, 10:30])) == {1, 2, 3}
+    assert (result[10:12, 10:12] == 1).all() and (result[10:20, 30:40] == 0).all()
+    assert (result[6:8, 12:20] == 1).any() and not (result[predicted == 6] == 1).any()
+    assert edit.words == "accepted in parts, as objects 2 and 3"
+
+
+def test_what_is_painted_is_divided_rather_than_what_is_predicted_there(painted, predicted):
+    result = after(painted, split(painted, predicted, stroke((5, 15), (25, 15)), 7))
+    assert set(np.unique(result)) == {0, 5, 6, 7}
+
+
+def test_painted_objects_become_the_first_one(painted):
+    edit = merge(painted, NOTHING, stroke((15, 35), (15, 25)), 7)
+    assert np.array_equal(after(painted, edit), np.where(painted == 5, 6, painted))
+    assert edit.words == "merged: 2 objects are object 6 now"
+
+
+def test_predicted_objects_are_accepted_as_one(predicted):
+    annotation = np.zeros(predicted.shape, np.uint16)
+    result = after(annotation, merge(annotation, predicted, stroke((15, 25), (15, 35)), 2))
+    assert np.array_equal(result == 2, predicted != 0) and (result == 1).any()
+
+
+def test_a_predicted_object_joins_a_painted_one(painted, predicted):
+    painted[painted == 6] = 0
+    result = after(painted, merge(painted, predicted, stroke((15, 35), (15, 25)), 7))
+    assert np.array_equal(result == 5, predicted != 0)
+
+
+def test_what_is_predicted_of_a_painted_object_is_no_second_one(painted, predicted):
+    predicted[20, 10:30] = 5  # it is predicted a little larger
+    with pytest.raises(ValueError, match="not over two objects"):
+        merge(painted, predicted, stroke((12, 12), (20, 12)), 7)
+
+
+def test_splitting_and_merging_gives_one_object_again(painted):
+    parts = after(painted, split(painted, NOTHING, stroke((5, 15), (25, 15)), 7))
+    whole = after(parts, merge(parts, NOTHING, stroke((15, 25), (15, 12)), 8))
+    assert np.array_equal(whole, painted)
