@@ -104,8 +104,8 @@ def find_seeds(scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
     Returns
     -------
     ndarray of uint32, (*spatial)
-        0 = no seed, 1 to N = seeds in the order of their first pixels. Parts below a quarter of the smallest
-        object would split their object and are none, but at the array's border, where they may go on.
+        0 = no seed, 1 to N = seeds in the order of their first pixels. Parts less than a third as wide as
+        the smallest object split others and are none, but at the array's border, where they may go on.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def find_seeds(scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
     """
     foreground, core = np.asarray(scores)
     seeds, _ = ndimage.label((foreground >= _least(rules.foreground)) & (core >= _least(rules.core)))
-    kept = np.bincount(seeds.ravel(), minlength=1) >= max(1, rules.min_size // 4)
+    kept = np.bincount(seeds.ravel(), minlength=1) >= max(1, rules.min_size // 3**seeds.ndim)
     kept[numbers_at_sides(seeds)] = True
     return number_in_order(seeds, kept).astype(np.uint32)
 
