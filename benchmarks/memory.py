@@ -85,9 +85,9 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
     import torch
 
     from napari_unet.core.io import Image
+    from napari_unet.core.layouts import SegmentConfig
     from napari_unet.core.modelfile import Model
     from napari_unet.core.networks import build_network, network_config
-    from napari_unet.core.plan import SegmentConfig
     from napari_unet.core.stacks import segment_stack
     from napari_unet.core.starting import DEFAULT_SIZE
     from napari_unet.core.targets import ClassLabel

@@ -16,8 +16,8 @@ import torch
 
 from napari_unet.core.io import open_image
 from napari_unet.core.journal import Journal
+from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import load_model
-from napari_unet.core.plan import SegmentConfig
 from napari_unet.core.stacks import segment_stack
 from napari_unet.core.work import BlockWork
 

@@ -24,9 +24,9 @@ from napari_unet.core.cluster import connect, local_client, segment_on_cluster, 
 from napari_unet.core.cluster.job import handed_over, run_tasks
 from napari_unet.core.cluster.spreading import AHEAD, spread
 from napari_unet.core.io import Image, open_image
+from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import Model, save_model
 from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.plan import SegmentConfig
 from napari_unet.core.request import Request
 from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import ClassLabel
@@ -40,7 +40,7 @@ KILLED_DRIVER = """
 import os, signal, sys
 from napari_unet.core import load_model, open_image
 from napari_unet.core.cluster import connect, segment_on_cluster
-from napari_unet.core.plan import SegmentConfig
+from napari_unet.core.layouts import SegmentConfig
 model, image, output, address = sys.argv[1:]
 with connect(address) as client:
     updates = segment_on_cluster(

@@ -12,20 +12,11 @@ from hypothesis import strategies as st
 
 from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image, Source
+from napari_unet.core.layouts import SegmentConfig, seen_image, with_model_channels
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.normalise import Intensity
-from napari_unet.core.plan import (
-    FEW_TILES,
-    MOST_PIXELS,
-    MOST_PLANES,
-    MOST_WRITTEN,
-    SegmentConfig,
-    StackPlan,
-    plan_stack,
-    seen_image,
-    with_model_channels,
-)
+from napari_unet.core.plan import FEW_TILES, MOST_PIXELS, MOST_PLANES, MOST_WRITTEN, StackPlan, plan_stack
 from napari_unet.core.targets import ClassLabel
 from napari_unet.core.tiling import TileGrid
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from napari_unet.core.io import Image
+from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.plan import SegmentConfig
 from napari_unet.core.request import Request, pixel_sample
 from napari_unet.core.targets import ClassLabel
 

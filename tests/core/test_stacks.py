@@ -20,11 +20,12 @@ from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.io import Image, open_image, open_stack
 from napari_unet.core.io.tiff_writer import TiffSink
 from napari_unet.core.io.zarr_writer import ZarrSink
+from napari_unet.core.layouts import SegmentConfig, result_layout
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.normalise import Intensity, measure_intensity, normalise
 from napari_unet.core.objects import connected_objects
-from napari_unet.core.plan import SegmentConfig, plan_stack, result_layout
+from napari_unet.core.plan import plan_stack
 from napari_unet.core.results import ArraySink
 from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import ClassLabel

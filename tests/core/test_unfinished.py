@@ -22,9 +22,10 @@ from napari_unet.core.io import create_output, open_image
 from napari_unet.core.io.labels import labels_path
 from napari_unet.core.io.result import publish
 from napari_unet.core.journal import Journal
+from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import Model, load_model, save_model
 from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.plan import SegmentConfig, plan_stack
+from napari_unet.core.plan import plan_stack
 from napari_unet.core.request import Request
 from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import ClassLabel

@@ -11,9 +11,9 @@ from napari.layers._source import Source
 from napari_unet.core.arrays import segment_into
 from napari_unet.core.examples import image_intensity
 from napari_unet.core.io import open_image
+from napari_unet.core.layouts import SegmentConfig, result_layout
 from napari_unet.core.modelfile import Model, model_hash
 from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.plan import SegmentConfig, result_layout
 from napari_unet.core.results import ArraySink
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
 from napari_unet.session.classes import DEFAULT_CLASSES, prediction_colormap

@@ -13,8 +13,8 @@ from napari_unet.cli.inputs import Input
 
 if TYPE_CHECKING:
     from napari_unet.core.io import Image
+    from napari_unet.core.layouts import SegmentConfig
     from napari_unet.core.modelfile import Model
-    from napari_unet.core.plan import SegmentConfig
     from napari_unet.core.request import Request
     from napari_unet.core.running import StackResult, StackUpdate
 

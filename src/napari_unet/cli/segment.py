@@ -119,8 +119,8 @@ def segment(
     from napari_unet.cli.batch import run_batch
     from napari_unet.cli.running import INTERRUPTED, Job
     from napari_unet.core.devices import choose_device
+    from napari_unet.core.layouts import SegmentConfig
     from napari_unet.core.modelfile import load_model
-    from napari_unet.core.plan import SegmentConfig
 
     several = workers is not None or scheduler is not None
     refuse_no_place(out, into_image, suffix, stack=stack)

@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from napari_unet.core.arrays import segment
     from napari_unet.core.examples import LabelOptions, read_examples
     from napari_unet.core.io import open_image, open_labels
+    from napari_unet.core.layouts import SegmentConfig
     from napari_unet.core.modelfile import Model, load_model, save_model
-    from napari_unet.core.plan import SegmentConfig
     from napari_unet.core.stacks import segment_stack
     from napari_unet.core.starting import Architecture, fine_tune, new_model
     from napari_unet.core.supply import TrainConfig
@@ -46,7 +46,7 @@ _ROOMS = {
     "io": ("open_image", "open_labels"),
     "modelfile": ("Model", "load_model", "save_model"),
     "arrays": ("segment",),
-    "plan": ("SegmentConfig",),
+    "layouts": ("SegmentConfig",),
     "stacks": ("segment_stack",),
     "starting": ("Architecture", "fine_tune", "new_model"),
     "supply": ("TrainConfig",),

@@ -12,27 +12,19 @@ from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image
 from napari_unet.core.io.image import make_image
 from napari_unet.core.io.layout import Sink
+from napari_unet.core.layouts import SegmentConfig, result_layout, seen_image
+from napari_unet.core.linking import partners
 from napari_unet.core.modelfile import Model
 from napari_unet.core.normalise import Intensity
-from napari_unet.core.plan import Block, SegmentConfig, StackPlan, plan_stack, result_layout, seen_image
+from napari_unet.core.plan import Block, StackPlan, plan_stack
 from napari_unet.core.resampling import Regrid
-from napari_unet.core.results import ArraySink, Kind
+from napari_unet.core.results import ArraySink
 from napari_unet.core.running import StackResult, StackUpdate, computing, overlapped
 from napari_unet.core.tiling import Region
-from napari_unet.core.work import BlockWork, Ready, number_planes, write_region
+from napari_unet.core.work import BlockWork, Ready, write_region
 
 
-def segment(
-    model: Model,
-    image: Image | NDArray[Any],
-    *,
-    kind: Kind | None = None,
-    halo: str | int = "auto",
-    tile: int | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    match_spacing: bool = False,
-) -> NDArray[Any]:
+def segment(model: Model, image: Image | NDArray[Any], **options: Any) -> NDArray[Any]:
     """Segment an image that fits in memory.
 
     Parameters
@@ -41,7 +33,7 @@ def segment(
         2D models see a stack plane by plane.
     image : Image or ndarray (Y, X) or (Z, Y, X)
         As many channels as the model's; other axes need an `Image`.
-    kind, halo, tile, device, precision, match_spacing : optional
+    **options
         As of `SegmentConfig`.
 
     Returns
@@ -68,7 +60,7 @@ def segment(
     """
     if not isinstance(image, Image):
         image = _named(image)
-    config = SegmentConfig(kind, halo, tile, device, precision, match_spacing)
+    config = SegmentConfig(**options)
     layout = result_layout(model, image, config)
     sink = ArraySink(np.zeros(layout.shape, layout.dtype))
     for _ in segment_into(model, image, sink, config):
@@ -151,28 +143,53 @@ class BlockWriter:
 
 
 class ObjectWriter:
-    """Collects the foreground of planes or a volume: objects are whole only when these are."""
+    """Collects what is said of planes or a volume: objects are found when these are whole."""
 
     def __init__(self, blocks: BlockWork, sink: Sink) -> None:
         self._blocks, self._sink, self._n_objects = blocks, sink, 0
-        self._foreground = np.zeros(0, bool)
+        self._scores: NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._below: NDArray[np.uint32] | None = None
 
     def __call__(self, ready: Ready, result: NDArray[Any]) -> Region | None:
-        """Take the foreground of a block; return the region of planes or volume with the last of them."""
+        """Take the scores of a block; return the region of planes or volume with the last of them."""
         grid = self._blocks.plan.grid
         if ready.task % len(grid) == 0:
-            self._foreground = np.zeros((ready.block.n_planes, *grid.shape), bool)
-        self._foreground[:, *ready.block.tile.write] = result
+            self._scores = np.zeros((2, ready.block.n_planes, *grid.shape), np.uint8)
+        own = self._scores[(slice(None), slice(None), *ready.block.tile.write)]
+        own[...] = result.reshape(own.shape)
         if (ready.task + 1) % len(grid):
             return None
-        n_objects, numbers = number_planes(self._foreground, self._blocks.layout.ndim)
-        numbers[self._foreground] += np.uint32(self._n_objects)  # no object is in two planes
-        self._n_objects += n_objects
         whole = Block(
             ready.block.outer, replace(ready.block.tile, write=tuple(slice(0, size) for size in grid.shape))
         )
-        write_region(self._sink, self._blocks.place(whole), numbers)
+        is_first = whole.outer[-1].start == 0
+        write_region(self._sink, self._blocks.place(whole), self._find(is_first))
         return self._blocks.place_below(whole)
+
+    def _find(self, is_first: bool) -> NDArray[np.uint32]:
+        """Find objects (n, *spatial) of planes or a volume; linked ones are called as in the plane below."""
+        finding = self._blocks.layout.finding
+        found: list[NDArray[np.uint32]] = []
+        for plane in range(self._scores.shape[1]):
+            objects = finding.find(self._scores[:, plane])
+            below = None if is_first and not found else self._below
+            numbers = self._numbers(objects, below if finding.link else None)
+            self._below = numbers[objects]
+            found.append(self._below)
+        return np.stack(found)
+
+    def _numbers(
+        self, objects: NDArray[np.unsignedinteger], below: NDArray[np.uint32] | None
+    ) -> NDArray[np.uint32]:
+        """Return what each object of a plane is called in the whole, partners as in the plane below."""
+        numbers = np.zeros(int(objects.max(initial=0)) + 1, np.uint32)
+        if below is not None:
+            numbers = partners(below, objects)
+        new = numbers == 0
+        new[0] = False
+        numbers[new] = self._n_objects + np.arange(1, new.sum() + 1)
+        self._n_objects += int(new.sum())
+        return numbers
 
 
 def _named(array: NDArray[Any]) -> Image:

@@ -99,6 +99,37 @@ def link(
     return np.where(exists, begins.cumsum()[lowest], 0).astype(np.uint32)
 
 
+def partners(below: ArrayLike, above: ArrayLike) -> NDArray[np.uint32]:
+    """Return the partner in the plane below of each object of a plane, as `link` finds it.
+
+    Parameters
+    ----------
+    below, above : arrays of unsigned integers below 2³², of equal shapes
+        Whole planes; 0 = background.
+
+    Returns
+    -------
+    ndarray of uint32, (highest number above + 1,)
+        0 for those that have none.
+
+    Examples
+    --------
+    >>> partners([8, 8, 0, 0], [2, 2, 0, 1])
+    array([0, 0, 8], dtype=uint32)
+    """
+    names, first = np.unique(np.asarray(below), return_inverse=True)  # numbers of the whole may be large
+    if names[0] != 0:
+        names, first = np.concatenate(([0], names)), first + 1
+    second = np.asarray(above).astype(np.int64)
+    both = first.ravel(), np.where(second > 0, second + len(names) - 1, 0).ravel()
+    sizes = np.bincount(np.concatenate(both))
+    numbers = link(sizes, [overlaps(*both)])
+    called = np.zeros(int(numbers.max(initial=0)) + 1, np.uint32)
+    called[numbers[: len(names)]] = names
+    found = np.concatenate(([0], called[numbers[len(names) :]])).astype(np.uint32)
+    return np.pad(found, (0, int(second.max(initial=0)) + 1 - len(found)))
+
+
 def _sum(pieces: Iterable[NDArray[np.integer]]) -> NDArray[np.int64]:
     """Return numbers below, numbers above and pixels, (3, n), each pair once."""
     rows = np.concatenate([np.zeros((0, 3), np.int64), *pieces]).astype(np.int64)

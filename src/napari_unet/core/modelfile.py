@@ -17,10 +17,11 @@ from safetensors.torch import load, save
 from napari_unet.core.networks import ARCHITECTURES, Network, build_network
 from napari_unet.core.networks.unet import UNetConfig
 from napari_unet.core.normalise import METHODS
+from napari_unet.core.objects import ObjectRules
 from napari_unet.core.targets import ClassLabel, Task
 
 FORMAT = "napari-unet-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MAX_HEADER_BYTES = 4 * 2**20
 REMEDY = "choose a file that `napari-unet train` wrote, or copy it again"
 DTYPES = {torch.float32: "F32", torch.int64: "I64"}
@@ -57,6 +58,8 @@ class Model:
         How it was trained: finite numbers, strings, lists and mappings.
     package_version : str
         Version of napari-unet that trained it.
+    objects : ObjectRules, optional
+        How objects are found in what it says; None where it has not been found out.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class Model:
     normalisation: str
     training: Mapping[str, JSON]
     package_version: str
+    objects: ObjectRules | None = None
 
     def __post_init__(self) -> None:
         config = self.network.config
@@ -207,6 +211,7 @@ def _header(model: Model) -> Header:
     plain = {field.name: getattr(model, field.name) for field in fields(model) if field.name != "network"}
     plain["classes"] = [asdict(label) for label in model.classes]
     plain["training"] = dict(model.training)
+    plain["objects"] = None if model.objects is None else asdict(model.objects)
     return {**plain, "format_version": FORMAT_VERSION, "config": asdict(model.network.config)}
 
 
@@ -264,6 +269,8 @@ def _decode_model(header: dict[str, JSON]) -> Model:
         raise ValueError(
             f"its format is {version} and this one reads {FORMAT_VERSION}, so update napari-unet"
         )
+    if type(version) is int and version == 1:  # which had no rules of objects
+        header = {**header, "format_version": FORMAT_VERSION, "objects": None}
     hints = {**get_type_hints(Model), "format_version": Literal[FORMAT_VERSION], "config": UNetConfig}
     del hints["network"]
     values = _decode_fields(header, hints, "header")
@@ -283,6 +290,8 @@ def _decode(value: JSON, hint: Any, name: str) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if isinstance(hint, type) and is_dataclass(hint):
         return hint(**_decode_fields(value, get_type_hints(hint), name))
+    if type(None) in arguments:
+        return None if value is None else _decode(value, arguments[0], name)
     if origin is tuple and isinstance(value, list):
         return tuple(_decode(item, arguments[0], name) for item in value)
     if origin is Mapping and isinstance(value, dict):

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from napari_unet.core.flooding import N_STEPS, beside, flood
+
 Objects = NDArray[np.unsignedinteger]
 """0 = background; every other number is an object."""
 
 SCALE = 255
 """Scores are probabilities times this, so that a byte holds one."""
-N_STEPS = 32
-"""Steps in which objects grow from high core to low: 256 change one pixel in 2,000, and take longer."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,15 @@ def find_seeds(scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
     """
     foreground, core = np.asarray(scores)
     seeds, _ = ndimage.label((foreground >= _least(rules.foreground)) & (core >= _least(rules.core)))
-    kept = np.bincount(seeds.ravel(), minlength=1) >= max(1, rules.min_size // 3**seeds.ndim)
+    kept: NDArray[np.bool_] = np.bincount(seeds.ravel(), minlength=1) >= smallest_seed(rules, seeds.ndim)
     kept[numbers_at_sides(seeds)] = True
     return number_in_order(seeds, kept).astype(np.uint32)
+
+
+def smallest_seed(rules: ObjectRules, ndim: int) -> int:
+    """Return the pixels of the smallest seed: a third as wide as the smallest object."""
+    least: int = max(1, rules.min_size // 3**ndim)
+    return least
 
 
 def grow_seeds(seeds: ArrayLike, scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
@@ -150,7 +156,7 @@ def grow_seeds(seeds: ArrayLike, scores: ArrayLike, rules: ObjectRules) -> NDArr
     free = (foreground >= _least(rules.foreground)) & (numbers == 0)
     step = core // ((SCALE + 1) // N_STEPS) + np.uint8(1)
     objects, steps = (np.pad(each, 1) for each in (numbers, np.where(free, step, np.uint8(0))))
-    _flood(objects.ravel(), steps.ravel(), _beside(objects.shape))
+    flood(objects.ravel(), steps.ravel(), beside(objects.shape))
     return objects[(slice(1, -1),) * objects.ndim]
 
 
@@ -180,8 +186,8 @@ def fill_holes(objects: NDArray[np.unsignedinteger]) -> Objects:
     part, before = parts.ravel()[holes], objects.ravel()
     lowest = np.full(n_parts + 1, np.iinfo(before.dtype).max, before.dtype)
     highest = np.zeros(n_parts + 1, before.dtype)
-    for beside in _beside(objects.shape):
-        number = before[holes + beside]
+    for way in beside(objects.shape):
+        number = before[holes + way]
         np.minimum.at(lowest, part[number > 0], number[number > 0])
         np.maximum.at(highest, part, number)
     filled = before.copy()
@@ -313,44 +319,3 @@ def number_in_order(objects: NDArray[np.integer], kept: NDArray[np.bool_]) -> Ob
 def _least(probability: float) -> int:
     """Return the lowest score that reaches a probability."""
     return max(1, round(SCALE * probability))
-
-
-def _beside(shape: Sequence[int]) -> list[int]:
-    """Return how far a pixel's neighbours lie from it in a flattened array."""
-    strides = [int(np.prod(shape[axis + 1 :])) for axis in range(len(shape))]
-    return [way * stride for stride in strides for way in (1, -1)]
-
-
-def _flood(objects: NDArray[np.uint32], steps: NDArray[np.uint8], beside: Sequence[int]) -> None:
-    """Grow objects into the free pixels, whose steps are 1 to N_STEPS; both arrays are flat and changed."""
-    front = np.flatnonzero(objects)
-    due = np.full(len(front), N_STEPS, np.uint8)  # the step in which each pixel of the front has to grow
-    for step in range(N_STEPS, 0, -1):
-        waiting = [(front[due < step], due[due < step])]
-        front = front[due == step]
-        while len(front):
-            grown, due = _grow_once(objects, steps, front, beside, step)
-            waiting.append((front[due > 0], due[due > 0]))
-            front = grown
-        front, due = (np.concatenate(each) for each in zip(*waiting, strict=True))
-
-
-def _grow_once(
-    objects: Objects, steps: NDArray[np.uint8], front: NDArray[np.intp], beside: Sequence[int], step: int
-) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-    """Take the free pixels beside the front that have reached their step.
-
-    Returns what was taken, each pixel once, and in which step each pixel of the front is due again, or 0.
-    """
-    due = np.zeros(len(front), np.uint8)
-    taken = []
-    for away in beside:
-        places = front + away
-        reached = steps[places]
-        now = reached >= step
-        np.maximum(due, reached, out=due, where=~now)
-        places = places[now]
-        objects[places] = objects[front[now]]
-        steps[places] = 0
-        taken.append(places)
-    return np.concatenate(taken), due

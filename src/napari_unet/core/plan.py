@@ -3,22 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from napari_unet.core.calibration import check_tiling, choose_grid
+from napari_unet.core.calibration import choose_grid
 from napari_unet.core.examples import image_intensity
 from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image
-from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit
-from napari_unet.core.io.image import override
+from napari_unet.core.layouts import SegmentConfig, result_layout, seen_image
 from napari_unet.core.modelfile import Model
 from napari_unet.core.normalise import Intensity, normalise
-from napari_unet.core.resampling import resampled
-from napari_unet.core.results import Kind, ResultLayout, ScoreType
+from napari_unet.core.results import ResultLayout
 from napari_unet.core.tiling import Region, Shape, Tile, TileGrid
 
 FEW_TILES = 250_000
@@ -27,52 +25,6 @@ MOST_PLANES, MOST_WRITTEN, MOST_READ = 16, 2**26, 3 * 2**27
 """Planes of a block, bytes of it in the result, and bytes of what is read for it."""
 MOST_PIXELS = 2**26
 """Of the image's own, below a tile of what the network sees at another voxel size."""
-
-
-@dataclass(frozen=True)
-class SegmentConfig:
-    """How to segment.
-
-    Parameters
-    ----------
-    kind : {"labels", "probabilities", "objects"}, optional
-        Output values of the classes, one channel per class, or numbered connected parts of the foreground;
-        by default what the model was trained for.
-    halo : {"auto", "exact"} or int
-        See `napari_unet.core.calibration.choose_grid`.
-    tile : int, optional
-        Largest side of a tile; by default as large as the memory allows.
-    device : {"auto", "cpu", "cuda", "mps"}
-        Where to compute.
-    precision : {"auto", "fp32", "bf16"}
-        "auto" is bf16 where the hardware computes it.
-    match_spacing : bool
-        Whether the image is brought to the voxel size of the model's training images, and the result back.
-    score_type : {"float32", "float16", "uint8"}
-        How probabilities are stored; 255 is 1 in uint8.
-
-    Raises
-    ------
-    ValueError
-        If kind or type are unknown, or halo or tile are no sizes.
-    """
-
-    kind: Kind | None = None
-    halo: str | int = "auto"
-    tile: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    match_spacing: bool = False
-    score_type: ScoreType = "float32"
-
-    def __post_init__(self) -> None:
-        if self.kind is not None and self.kind not in get_args(Kind):
-            raise ValueError(f"kind is {self.kind!r}: choose one of {', '.join(get_args(Kind))}")
-        if self.score_type not in get_args(ScoreType):
-            raise ValueError(
-                f"score_type is {self.score_type!r}: choose one of {', '.join(get_args(ScoreType))}"
-            )
-        check_tiling(self.halo, self.tile)
 
 
 @dataclass(frozen=True)
@@ -228,80 +180,6 @@ def plan_stack(
         predictor.precision,
         torch.get_num_threads(),
     )
-
-
-def result_layout(model: Model, image: Image, config: SegmentConfig) -> ResultLayout:
-    """Check that image and model fit, and return what the result will be; its image has the model's channels.
-
-    Raises
-    ------
-    ValueError
-        If they differ in channels, or the model is 3D and the image is not.
-    """
-    image = with_model_channels(model, image)
-    n_channels = model.network.config.in_channels
-    if image.n_channels != n_channels:
-        raise ValueError(
-            f"{image.name} has {image.n_channels} channels and the model was trained with {n_channels}: "
-            "choose them with --channels, or name the axes with --axes"
-        )
-    if model.axes == "ZYX" and image.spatial_axes == "YX":
-        raise ValueError(f"{image.name} has no Z axis and the model is 3D: name the axes with --axes")
-    kind: Kind = config.kind or ("labels" if model.task == "classes" else "objects")
-    return ResultLayout(image, kind, model.classes, len(model.axes), config.score_type)
-
-
-def with_model_channels(model: Model, image: Image) -> Image:
-    """Return the image with the channels of the model, in their order, where names tell which they are.
-
-    Parameters
-    ----------
-    model : Model
-        Its channels may have names.
-    image : Image
-        Any number of channels.
-
-    Returns
-    -------
-    Image
-        The image as it is where channels were chosen for it, where not all of the model's have names of
-        their own, and where the image has not each of them once.
-    """
-    wanted, names = model.channels, image.channels
-    is_chosen = image.source is not None and image.source.channels is not None
-    is_named = all(wanted) and len(set(wanted)) == len(wanted)
-    if is_chosen or not is_named or wanted == names or any(names.count(name) != 1 for name in wanted):
-        return image
-    return override(image, channels=[names.index(name) for name in wanted])
-
-
-def seen_image(model: Model, image: Image, config: SegmentConfig) -> Image:
-    """Return what the network is to see: the image of a layout, or the image at the voxel size of the model.
-
-    Raises
-    ------
-    ValueError
-        If the voxel sizes are to match and one of them is not known.
-    """
-    if not config.match_spacing:
-        return image
-    if not _is_known(model.spacing, model.unit):
-        raise ValueError("the model was trained on images of unknown voxel size: leave out --match-spacing")
-    if not _is_known(image.spacing, image.unit):
-        raise ValueError(
-            f"{image.name} is an image of unknown voxel size: give --spacing in {model.unit}, "
-            "or leave out --match-spacing"
-        )
-    spacing = dict(zip(image.spatial_axes, image.spacing, strict=True))
-    for axis, size in zip(model.axes, model.spacing, strict=True):
-        sizes, _ = common_unit({"model": (size, model.unit), "image": (1.0, image.unit)})
-        spacing[axis] = sizes["model"]
-    return resampled(image, tuple(spacing.values()))
-
-
-def _is_known(spacing: Sequence[float], unit: str) -> bool:
-    """Tell whether voxel sizes were given; without a unit they are taken for those of the other side."""
-    return unit != UNKNOWN_UNIT or any(size != 1 for size in spacing)
 
 
 def _depth(grid: TileGrid, outer_shape: Shape, layout: ResultLayout) -> int:

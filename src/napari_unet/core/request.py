@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_unet import __version__
 from napari_unet.core.devices import choose_device
@@ -17,12 +18,15 @@ from napari_unet.core.io.layout import Layout, ResultSink
 from napari_unet.core.io.names import has_zarr_metadata
 from napari_unet.core.io.result import open_result, result_suffix
 from napari_unet.core.io.zarr_writer import open_parts
+from napari_unet.core.layouts import SegmentConfig, result_layout, seen_image
 from napari_unet.core.modelfile import Model, model_hash
 from napari_unet.core.normalise import CHUNK_SIDE, N_CHUNKS, sample_regions
-from napari_unet.core.plan import SegmentConfig, StackPlan, result_layout, seen_image
+from napari_unet.core.object_work import ObjectStore
+from napari_unet.core.plan import StackPlan
 from napari_unet.core.resampling import Regrid
 from napari_unet.core.results import ResultLayout
-from napari_unet.core.work import BlockWork, StackWork
+from napari_unet.core.stack_work import StackWork
+from napari_unet.core.work import BlockWork
 
 _WORDS = {"napari-unet": "napari-unet", "model": "the model", "image": "the image"}
 
@@ -95,10 +99,14 @@ class Request:
         position = place.relative_to(store).parts  # of a plate: row, well and field
         return store.with_name(".".join((store.name, *position, "labels", name)))
 
+    def part_path(self, name: str) -> Path:
+        """Return where one of the arrays lies that objects are made of."""
+        return self.folder / f"{name}.zarr"
+
     @property
-    def parts_path(self) -> Path:
-        """Numbers of objects within their blocks."""
-        return self.folder / "parts.zarr"
+    def numbers_path(self) -> Path:
+        """Final numbers of the objects."""
+        return self.folder / "numbers.npy"
 
     @property
     def unfinished_path(self) -> Path:
@@ -130,9 +138,12 @@ class Request:
         path = self.path if is_published else self.unfinished_path
         layout = replace(self.layout, image=self.seen)
         blocks = BlockWork(plan, layout, self.seen, self.predictor, self.layout.image)
-        return StackWork(
-            blocks, partial(self._open, path, plan, n_objects), partial(open_parts, self.parts_path)
-        )
+        store = ObjectStore(lambda name: open_parts(self.part_path(name)), self._open_numbers)
+        return StackWork(blocks, partial(self._open, path, plan, n_objects), store)
+
+    def _open_numbers(self) -> NDArray[np.uint32]:
+        numbers: NDArray[np.uint32] = np.load(self.numbers_path, mmap_mode="r")
+        return numbers
 
     def _open(self, path: Path, plan: StackPlan, n_objects: Callable[[], int]) -> ResultSink:
         result = open_result(path, self.file_layout(plan, n_objects()))

@@ -7,11 +7,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io import Image
+from napari_unet.core.objects import ObjectRules, find_objects, object_scores
 from napari_unet.core.targets import ClassLabel
 from napari_unet.core.tiling import Region, Shape
 
 Kind = Literal["labels", "probabilities", "objects"]
 ScoreType = Literal["uint8", "float16", "float32"]
+
+
+DEFAULT_HALO = {2: 64, 3: 24}
+"""Pixels around a tile in which objects are grown where it is not known how large they are."""
+MOST_HALO = {2: 256, 3: 64}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How objects are found in what a network says, and which of them are wanted.
+
+    Parameters
+    ----------
+    rules : ObjectRules
+        Those of the model, or those that make every connected part of the foreground an object.
+    grows : bool
+        Whether the network tells seeds from what they grow into; else objects are connected parts.
+    fill_holes : bool
+        Whether background that one object encloses is its own.
+    keep_border : bool
+        Whether objects that touch the border of the image are kept.
+    link : bool
+        Whether objects of neighbouring planes that overlap become one.
+    """
+
+    rules: ObjectRules
+    grows: bool = False
+    fill_holes: bool = False
+    keep_border: bool = True
+    link: bool = False
+
+    @property
+    def sifts(self) -> bool:
+        """Whether some objects are dropped once they are whole."""
+        return self.rules.min_size > 1 or not self.keep_border
+
+    def halo(self, ndim: int) -> Shape:
+        """Return how many pixels around a tile are looked at to find its objects.
+
+        Examples
+        --------
+        >>> Finding(ObjectRules(reach=(20, 500)), grows=True).halo(2)
+        (20, 256)
+        """
+        if not (self.grows or self.fill_holes):
+            return (0,) * ndim
+        reach = self.rules.reach if len(self.rules.reach) == ndim else (DEFAULT_HALO[ndim],) * ndim
+        return tuple(min(size, MOST_HALO[ndim]) for size in reach)
+
+    def find(self, scores: NDArray[np.uint8]) -> NDArray[np.unsignedinteger]:
+        """Find the objects (*spatial) of a whole plane or volume in its scores (2, *spatial)."""
+        return find_objects(scores, self.rules, fill=self.fill_holes, keep_border=self.keep_border)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +83,8 @@ class ResultLayout:
         Spatial axes of the network.
     score_type : {"uint8", "float16", "float32"}
         Type of probabilities; 255 is 1 in uint8.
+    finding : Finding, optional
+        How objects are found, where they are wanted.
 
     Raises
     ------
@@ -42,6 +97,7 @@ class ResultLayout:
     classes: tuple[ClassLabel, ...]
     ndim: int
     score_type: ScoreType = "float32"
+    finding: Finding = Finding(ObjectRules())
 
     def __post_init__(self) -> None:
         values = [label.output_value for label in self.classes]
@@ -71,6 +127,11 @@ class ResultLayout:
         return np.dtype(self.score_type if self.kind == "probabilities" else np.uint32)
 
     @property
+    def needs_probabilities(self) -> bool:
+        """Whether more is asked of the network than the likeliest class."""
+        return self.kind == "probabilities" or (self.kind == "objects" and self.finding.grows)
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """Names of the classes of probabilities; nothing else has channels."""
         return tuple(label.name for label in self.classes) if self.kind == "probabilities" else ()
@@ -81,22 +142,29 @@ class ResultLayout:
         Parameters
         ----------
         said : ndarray
-            Probabilities (n_classes, …) of float32 where these are wanted, else indices of classes (…).
+            Probabilities (n_classes, …) of float32 where these are needed, else indices of classes (…).
 
         Returns
         -------
         ndarray
-            Probabilities or values of classes in the result's type; of objects, foreground or not.
+            Probabilities or values of classes in the result's type; of objects, scores (2, …) of uint8.
         """
+        if self.kind == "objects":
+            return object_scores(said) if self.finding.grows else self._certain(said)
         if self.kind == "probabilities":
             return (
                 np.rint(said * 255).astype(np.uint8)
                 if self.score_type == "uint8"
                 else said.astype(self.dtype)
             )
-        values: NDArray[Any] = np.array([label.output_value for label in self.classes])
-        values = values != 0 if self.kind == "objects" else values.astype(self.dtype)
+        values = np.array([label.output_value for label in self.classes], self.dtype)
         return values.take(said)
+
+    def _certain(self, indices: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return scores that say foreground, and core as well, wherever the class is none of background."""
+        values = np.array([255 * (label.output_value != 0) for label in self.classes], np.uint8)
+        scores = values.take(indices)
+        return np.stack([scores, scores])
 
     def place(self, outer: Region, spatial: Region) -> Region:
         """Return where a part of planes or a volume belongs in the result.

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from napari_unet.core.io import Image
 from napari_unet.core.io.layout import Sink
+from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import Model
 from napari_unet.core.normalise import Intensity
-from napari_unet.core.plan import SegmentConfig
 from napari_unet.core.request import Request
 from napari_unet.core.running import StackResult, StackUpdate, computing, overlapped
 from napari_unet.core.unfinished import Unfinished

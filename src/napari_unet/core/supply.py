@@ -103,13 +103,14 @@ class Supply:
         self._holdout = holdout or Holdout()
         self._source: BatchSource | None = None
         self.validation: tuple[Target, ...] = ()
+        self.targets: tuple[Target, ...] = ()
 
     def follow(self, examples: Sequence[Example], seed: int) -> str:
         """Make targets of examples that are new, keep those known already; say what is held out."""
         known = self._targets
         self._targets = {id(e): known.get(id(e)) or (e, make_target(e, self._options)) for e in examples}
-        targets = [target for _, target in self._targets.values()]
-        split = self._holdout.split(targets, self._config.validation, self._config.seed)
+        self.targets = tuple(target for _, target in self._targets.values())
+        split = self._holdout.split(self.targets, self._config.validation, self._config.seed)
         self.validation = split.validation
         self._source = BatchSource(
             split.training,

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import find_boundaries
 
 from napari_unet.core.weights import separation_weights
 
@@ -26,8 +28,10 @@ class ClassLabel:
     name: str
 
 
-OBJECT_CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "object"))
-"""What the network of the task objects tells apart; values above 2 are objects too."""
+OBJECT_CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "rim"), ClassLabel(3, 1, "core"))
+"""What the network of the task objects tells apart; in an annotation every value above 1 is an object."""
+CORE_DEPTH = 0.5
+"""Where the core of an object begins: this share of the way from its border to its middle."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +77,8 @@ class Target:
         Name of the image or stack.
     place : tuple of int
         Where the region's first pixel lies in it, see `Example`.
+    objects : ndarray of integers, shape (*spatial), optional
+        The annotation itself in the task objects: 0 = unlabelled, 1 = background, others are objects.
     """
 
     image: NDArray[np.float32]
@@ -80,6 +86,7 @@ class Target:
     separation: NDArray[np.float32]
     source: str = ""
     place: tuple[int, ...] = ()
+    objects: Annotation | None = None
 
 
 @dataclass(frozen=True)
@@ -137,8 +144,8 @@ def annotated_classes(values: Sequence[int], *, dense: bool) -> tuple[ClassLabel
 def make_target(example: Example, options: TargetOptions) -> Target:
     """Turn an annotation into what the network should learn from it.
 
-    In the task objects, touching objects are first separated by a background line and the boundary term of
-    the weight map of Ronneberger et al. 2015 is measured between the separated objects.
+    In the task objects, an object is rim near its border and core further inside. The boundary term of the
+    weight map of Ronneberger et al. 2015 is measured with a line between touching objects, and lies on it.
 
     Parameters
     ----------
@@ -163,14 +170,15 @@ def make_target(example: Example, options: TargetOptions) -> Target:
     >>> example = Example(image, np.array([[0, 1, 1], [2, 2, 3]]), (1.0, 1.0))
     >>> make_target(example, TargetOptions("objects")).classes
     array([[255,   0,   0],
-           [  1,   0,   0]], dtype=uint8)
+           [  2,   2,   2]], dtype=uint8)
     """
     if options.task == "objects":
         classes, separation = _object_target(example, options)
     else:
         classes = _class_indices(example.annotation, options.classes)
         separation = np.zeros(classes.shape, np.float32)
-    return Target(example.image, classes, separation, example.source, example.place)
+    objects = example.annotation if options.task == "objects" else None
+    return Target(example.image, classes, separation, example.source, example.place, objects)
 
 
 def separate_touching(objects: Annotation) -> Annotation:
@@ -199,6 +207,36 @@ def separate_touching(objects: Annotation) -> Annotation:
         np.moveaxis(separated, axis, 0)[:-1][touching] = 0
         np.moveaxis(separated, axis, 0)[1:][touching] = 0
     return separated
+
+
+def core_of(objects: Annotation, spacing: Sequence[float]) -> NDArray[np.bool_]:
+    """Mark the inner half of each object: it does not touch that of another, whatever its size.
+
+    Parameters
+    ----------
+    objects : ndarray of integers, shape (*spatial)
+        0 = no object; every other value is one. The border of the image is none of an object.
+    spacing : sequence of float
+        Pixel size along each axis; depths are distances in these units.
+
+    Returns
+    -------
+    ndarray of bool, shape (*spatial)
+        Pixels that lie deeper in their object than half its greatest depth.
+
+    Examples
+    --------
+    >>> core_of(np.array([0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2]), (1.0,)).astype(int)
+    array([0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1])
+    """
+    border = find_boundaries(objects, mode="inner")  # type: ignore[no-untyped-call]
+    if not border.any():
+        return np.asarray(objects != 0)
+    depth = ndimage.distance_transform_edt(~border, sampling=spacing) + min(spacing)
+    values, numbers = np.unique(objects, return_inverse=True)  # numbers may have gaps
+    numbers = numbers.reshape(objects.shape)
+    greatest = ndimage.maximum(depth, numbers, np.arange(len(values)))
+    return np.asarray((objects != 0) & (depth > CORE_DEPTH * greatest[numbers]))
 
 
 def class_weights(targets: Sequence[Target], n_classes: int) -> NDArray[np.float32]:
@@ -244,7 +282,10 @@ def _class_indices(annotation: Annotation, classes: tuple[ClassLabel, ...]) -> N
 
 
 def _object_target(example: Example, options: TargetOptions) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    objects = separate_touching(np.where(example.annotation >= 2, example.annotation, 0))
-    classes = np.where(example.annotation == 0, UNLABELLED, objects > 0).astype(np.uint8)
-    weights = separation_weights(objects, w0=options.w0, sigma=options.sigma, spacing=example.spacing)
-    return classes, np.where(classes == UNLABELLED, np.float32(0), weights)
+    objects = np.where(example.annotation >= 2, example.annotation, 0)
+    classes = np.select(
+        [example.annotation == 0, core_of(objects, example.spacing), objects > 0], [UNLABELLED, 2, 1]
+    )
+    separated = separate_touching(objects)
+    weights = separation_weights(separated, w0=options.w0, sigma=options.sigma, spacing=example.spacing)
+    return classes.astype(np.uint8), np.where(example.annotation == 0, np.float32(0), weights)

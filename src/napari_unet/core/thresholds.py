@@ -64,11 +64,10 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
     annotated = [_known(scores, annotation) for scores, annotation in fields if (annotation > 1).any()]
     if not annotated:
         return ObjectRules()
-    reach = np.max([extent for _, annotation in annotated for extent in _extents(annotation)], axis=0)
+    extent = largest_extents([annotation for _, annotation in annotated])
     n_pixels = sum(annotation.size for _, annotation in annotated)
     share = min(1.0, seconds * PIXELS_PER_SECOND / N_TRIALS / n_pixels)
     parts = [_truth(*_part(scores, annotation, share)) for scores, annotation in annotated]
-    extent = tuple(map(int, reach))
     sizes = np.concatenate([_sizes(truth) for _, truth in parts])
     if not len(sizes):
         return ObjectRules(reach=extent)
@@ -76,12 +75,30 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
     return _search(parts, ObjectRules(min_size=least, reach=extent))
 
 
+def largest_extents(annotations: Sequence[NDArray[np.integer]]) -> tuple[int, ...]:
+    """Return the extent of the largest annotated object along each axis, pixels; () where there is none.
+
+    Examples
+    --------
+    >>> largest_extents([np.array([[1, 2, 2], [1, 2, 1], [5, 5, 0]])])
+    (2, 2)
+    """
+    found = [extent for annotation in annotations for extent in _extents(_renumbered(annotation))]
+    return tuple(map(int, np.max(found, axis=0))) if found else ()
+
+
+def _renumbered(annotation: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Give objects numbers without gaps from 2 on."""
+    numbers, places = np.unique(annotation, return_inverse=True)
+    few = np.where(numbers > BACKGROUND, np.cumsum(numbers > BACKGROUND) + BACKGROUND, numbers)
+    renumbered: NDArray[np.integer] = few[places].reshape(annotation.shape)
+    return renumbered
+
+
 def _known(scores: NDArray[np.uint8], annotation: NDArray[np.integer]) -> Field:
     """Cut a field to its annotated box and a pixel around it, and number its objects without gaps from 2."""
     box = _box(annotation > 0)
-    numbers, places = np.unique(annotation[box], return_inverse=True)
-    few = np.where(numbers > BACKGROUND, np.cumsum(numbers > BACKGROUND) + BACKGROUND, numbers)
-    return scores[(slice(None), *box)], few[places].reshape(annotation[box].shape)
+    return scores[(slice(None), *box)], _renumbered(annotation[box])
 
 
 def _box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:

@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import partial
 from math import isfinite
 from time import perf_counter, sleep
-from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_unet.core.devices import choose_precision, repeatable, unless_memory_is_short
+from napari_unet.core.fitting import fit_objects
 from napari_unet.core.inference import Predictor, predict_region
 from napari_unet.core.learner import Learner, Snapshot
 from napari_unet.core.losses import LOSSES
@@ -22,7 +22,7 @@ from napari_unet.core.schedule import Schedule
 from napari_unet.core.supply import LEARNING_RATES, Supply, TrainConfig
 from napari_unet.core.targets import Example
 from napari_unet.core.validation import ValidationScore, score
-from napari_unet.core.wishes import TrainResult, TrainUpdate, View, Wanted
+from napari_unet.core.wishes import TrainResult, TrainUpdate, View, Wanted, drain
 
 __all__ = ["TrainConfig", "TrainResult", "TrainUpdate", "Training", "View", "Wanted", "drain", "train"]
 
@@ -37,10 +37,6 @@ FIRST_STEPS, FIRST_SECONDS = 5, 1.0
 N_SCORES = 20
 """How often a training of so many steps is scored."""
 MOST_HALVINGS = 10
-
-T = TypeVar("T")
-U = TypeVar("U")
-
 
 Training = Generator[TrainUpdate, None, TrainResult]
 
@@ -99,28 +95,6 @@ def train(
     return run.result()
 
 
-def drain(work: Generator[T, None, U], show: Callable[[T], object] = lambda _: None) -> U:
-    """Run a generator to its end, show what it yields, and return what it returns.
-
-    Examples
-    --------
-    >>> def count():
-    ...     yield 1
-    ...     yield 2
-    ...     return "done"
-    >>> drain(count(), print)
-    1
-    2
-    'done'
-    """
-    while True:
-        try:
-            show(next(work))
-        except StopIteration as end:
-            result: U = end.value
-            return result
-
-
 class _Run:
     """One training: what it has, and one small method for each thing that it does in turn."""
 
@@ -148,6 +122,7 @@ class _Run:
         self._scored_step = 0
         self._best: tuple[ValidationScore, Snapshot] | None = None
         self._snapshot: object | None = None
+        self._rules, self._next_fit = model.objects, 0.0
         self._waited_since = perf_counter()
 
     def _take(self, learner: Learner | None) -> Learner:
@@ -251,6 +226,7 @@ class _Run:
         token = self.wish.snapshot
         if token is not None and token is not self._snapshot:
             self._snapshot = token
+            self._fit_rules()
             yield replace(self._update(), model=self._described(self._learner.copy()))
 
     def wait(self) -> Iterator[TrainUpdate]:
@@ -275,9 +251,21 @@ class _Run:
             self._learner.restore(weights)
         elif self._steps:
             self._learner.go_back()
+        self._next_fit = 0.0
+        self._fit_rules()
         return TrainResult(
             self._described(self._model.network), score, self._steps, self._seconds, self._learner
         )
+
+    def _fit_rules(self) -> None:
+        """Find out how objects are found in what the average says, unless that was done just now."""
+        start = self._seconds
+        if self._model.task != "objects" or not self._examples or start < self._next_fit:
+            return
+        with self._working():
+            predict = partial(predict_region, Predictor(self._learner.average))
+            self._rules = fit_objects(self._supply, predict, VALIDATION_SHARE * start)
+        self._next_fit = self._seconds + (self._seconds - start) / VALIDATION_SHARE
 
     def _described(self, network: Network) -> Model:
         """Return the model with this network, and how it came about."""
@@ -285,7 +273,8 @@ class _Run:
         settings = ("loss", "seed", "validation", "w0", "sigma")
         how: dict[str, JSON] = {name: getattr(self._config, name) for name in settings}
         how |= {"steps": self._steps_before + self._steps, "n_examples": len(self._examples or ())}
-        return replace(self._model, network=network, training={**self._model.training, **how})
+        training = {**self._model.training, **how}
+        return replace(self._model, network=network, training=training, objects=self._rules)
 
     @property
     def _is_watched(self) -> bool:

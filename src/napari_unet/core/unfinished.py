@@ -3,23 +3,29 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import numpy as np
 
 from napari_unet.core.io.disk import disk_errors
 from napari_unet.core.io.labels import register_labels
 from napari_unet.core.io.lock import OwnFolder
 from napari_unet.core.io.result import check_format, check_output, create_result, publish
 from napari_unet.core.io.zarr_writer import create_parts
-from napari_unet.core.joining import Joined
 from napari_unet.core.journal import Journal, is_begun
 from napari_unet.core.normalise import Intensity
+from napari_unet.core.object_numbers import SeedNumbers, final_numbers
+from napari_unet.core.object_work import PARTS
+from napari_unet.core.objects import smallest_seed
 from napari_unet.core.plan import StackPlan, plan_stack
 from napari_unet.core.request import Request, changes
-from napari_unet.core.work import Phase, StackWork, join_objects
+from napari_unet.core.stack_work import StackWork
+from napari_unet.core.work import Phase
 
-FORMAT = 1
+FORMAT = 2
 JOURNAL = "journal.jsonl"
 
 
@@ -137,8 +143,8 @@ class Unfinished:
         if self._is_published:  # of a result that is whole the image does not matter any more
             wanted = wanted | {"image": self.journal.header.get("image")}
         _refuse_other(self.folder, self.journal.header, wanted)
-        _, joined = next(self.journal.results("join"), (0, {"n_objects": 0}))
-        self._n_objects = int(joined["n_objects"])
+        _, counted = next(self.journal.results("count"), (0, {"n_objects": 0}))
+        self._n_objects = int(counted["n_objects"])
         plan = StackPlan.from_json(self.journal.header["plan"])
         self.work = self.request.work(plan, self.n_objects, is_published=self._is_published)
         self.journal.__enter__()
@@ -154,7 +160,7 @@ class Unfinished:
         return sum(note["n_nonfinite"] for _, note in self.journal.results("tiles"))
 
     def n_objects(self) -> int:
-        """Return the number of objects in the whole stack, once they are joined; 0 until then."""
+        """Return the number of objects in the whole stack, once they are counted; 0 until then."""
         return self._n_objects
 
     def disk_errors(self) -> AbstractContextManager[None]:
@@ -170,19 +176,26 @@ class Unfinished:
         return (task for task in range(phase.n_tasks) if not self.journal.is_done(phase.name, task))
 
     def arguments(self, phase: Phase) -> Callable[[int], Any]:
-        """Return what gives each task of a phase its argument."""
-        return self._joined().numbers if phase.name == "objects" else lambda _: None
+        """Return what gives each task of a phase its argument; decide before what the phase rests on."""
+        if phase.name == "seeds":
+            return self._seed_numbers().of_block
+        if phase.name == "numbers" and not self.journal.is_done("count", 0):
+            self._count_objects()
+        return lambda _: None
 
-    def _joined(self) -> Joined:
-        """Find the final numbers of objects; the first time make the file, whose type their number sets."""
-        tiles, faces = self.journal.results("tiles"), self.journal.results("faces")
-        joined = join_objects(len(self.plan), tiles, faces)
-        if not self.journal.is_done("join", 0):
-            self._n_objects = joined.n_objects
-            with self.disk_errors():
-                self._create_result(self.plan)
-                self.journal.note("join", 0, {"n_objects": joined.n_objects})
-        return joined
+    def _seed_numbers(self) -> SeedNumbers:
+        tiles, faces = (partial(self.journal.results, phase) for phase in ("tiles", "faces"))
+        least = smallest_seed(self.request.layout.finding.rules, self.request.layout.ndim)
+        return SeedNumbers(len(self.plan), tiles, faces, least)
+
+    def _count_objects(self) -> None:
+        """Find the final numbers of objects, and make the file, whose type their number sets."""
+        notes = ((note for _, note in self.journal.results(phase)) for phase in ("objects", "links"))
+        self._n_objects, numbers = final_numbers(self._seed_numbers(), self.request.layout.finding, *notes)
+        with self.disk_errors():
+            np.save(self.request.numbers_path, numbers)
+            self._create_result(self.plan)
+            self.journal.note("count", 0, {"n_objects": self._n_objects})
 
     def _publish(self) -> None:
         """Give the result its final name."""
@@ -213,7 +226,13 @@ class Unfinished:
 
     def _create_parts(self, plan: StackPlan) -> None:
         layout = replace(self.request.layout, image=self.request.seen)
-        create_parts(self.request.parts_path, layout.shape, layout.block_shape(plan.block_shape))
+        shape, block_shape = layout.shape, layout.block_shape(plan.block_shape)
+        for name in PARTS:
+            path = self.request.part_path(name)
+            if name == "scores":  # of foreground and of core
+                create_parts(path, (2, *shape), (2, *block_shape), "uint8")
+            else:
+                create_parts(path, shape, block_shape)
 
 
 def is_published(request: Request) -> bool:

@@ -210,13 +210,16 @@ def _piece(ground: Ground, block: Block) -> Target:
     target, inside = ground.target, ground.region(block.box)
     around = tuple(slice(max(0, part.start - CONTEXT), part.stop + CONTEXT) for part in inside)
     classes = np.full_like(target.classes[around], UNLABELLED)
+    objects = None if target.objects is None else np.zeros_like(target.objects[around])
     shifted = tuple(
         slice(part.start - wide.start, part.stop - wide.start)
         for part, wide in zip(inside, around, strict=True)
     )
     classes[shifted] = target.classes[inside]
+    if objects is not None and target.objects is not None:
+        objects[shifted] = target.objects[inside]
     image = target.image[(slice(None), *around)]
-    return Target(image, classes, target.separation[around], target.source)
+    return Target(image, classes, target.separation[around], target.source, objects=objects)
 
 
 def _classes(targets: Sequence[Target]) -> set[int]:

@@ -84,7 +84,7 @@ def predict_plane(
 ) -> Generator[None, None, NDArray[Any]]:
     """Return the labels, or objects, of one plane (Y, X)."""
     from napari_unet.core.arrays import segment_into  # torch
-    from napari_unet.core.plan import SegmentConfig, result_layout  # torch
+    from napari_unet.core.layouts import SegmentConfig, result_layout  # torch
 
     leave_a_core(threads)
     at = dict(zip(choice.plane_axes, index, strict=True))

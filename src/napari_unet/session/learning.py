@@ -12,7 +12,7 @@ from napari_unet.core.examples import Dataset
 from napari_unet.core.inference import Predictor, predict_region
 from napari_unet.core.learner import Learner
 from napari_unet.core.modelfile import Model
-from napari_unet.core.objects import ObjectRules, find_objects, object_scores
+from napari_unet.core.objects import ObjectRules, connected_objects, find_objects, object_scores
 from napari_unet.core.starting import fine_tune, new_model
 from napari_unet.core.targets import ClassLabel
 from napari_unet.core.training import TrainResult, TrainUpdate, View, Wanted, train
@@ -97,11 +97,21 @@ def _shown(update: TrainUpdate, look: Look | None, model: Model) -> Shown:
 def _numbers(probabilities: NDArray[np.float32], look: Look, model: Model) -> NDArray[np.unsignedinteger]:
     """Return the likeliest classes, or objects, which in 3D are found with what lies above and below."""
     if model.task == "objects":
-        objects = find_objects(object_scores(probabilities), ObjectRules())
+        objects = _objects(probabilities, model.objects)
         return objects if look.plane is None else objects[look.plane]
     planes = probabilities if look.plane is None else probabilities[:, look.plane]
     numbers: NDArray[np.uint8] = planes.argmax(0).astype(np.uint8)
     return numbers
+
+
+def _objects(probabilities: NDArray[np.float32], known: ObjectRules | None) -> NDArray[np.uint32]:
+    """Find objects; before the rules are known, foreground without a core, which is learnt later, counts too."""
+    scores, rules = object_scores(probabilities), known or ObjectRules()
+    objects = find_objects(scores, rules).astype(np.uint32)
+    if known is None:
+        rest = connected_objects((scores[0] >= 255 * rules.foreground) & (objects == 0)).astype(np.uint32)
+        objects += np.where(rest, rest + objects.max(initial=0), 0)
+    return objects
 
 
 def predict_look(model: Model, look: Look, threads: int | None) -> Generator[None, None, Shown]:

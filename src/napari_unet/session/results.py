@@ -13,6 +13,7 @@ from napari_unet.core.results import Kind, ResultLayout
 from napari_unet.session.desk import is_same
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.overlays import Overlay, ScoreOverlay
+from napari_unet.session.settings import ALL_OBJECTS, WantedObjects
 from napari_unet.session.sinks import Numbers
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Order:
     colormap: Colormap | None
     device: str = "auto"
     kind: Kind | None = None
+    objects: WantedObjects = ALL_OBJECTS
     pixels: tuple[Any, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,7 +50,7 @@ class Order:
         )
         if ours != theirs or not same_pixels:
             return "the image"
-        if (self.kind, self.device) != (other.kind, other.device):
+        if (self.kind, self.device, self.objects) != (other.kind, other.device, other.objects):
             return "the options"
         return "" if is_same_model(self.model, other.model) else "the model"
 

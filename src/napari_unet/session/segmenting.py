@@ -1,6 +1,7 @@
 """Segment a plane or a whole stack in the background, into a layer that fills in as it goes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from napari_unet.session.opening import lazy_levels
 from napari_unet.session.progress import Progress
 from napari_unet.session.results import Begun, Colormap, Order, Result, Results, amount
 from napari_unet.session.segmenting_job import Job, check_file, check_fit, layout_of, work
+from napari_unet.session.settings import ALL_OBJECTS, WantedObjects
 from napari_unet.session.sinks import NumberedSink, Numbers, PlaneSink, as_layer, as_result, in_layer
 from napari_unet.session.subimage import around_plane
 
@@ -67,9 +69,11 @@ class Segmenting:
         intensity: Intensity,
         colormap: Colormap | None,
         device: str = "auto",
+        objects: WantedObjects = ALL_OBJECTS,
     ) -> None:
         """Segment one plane; the layer keeps what it has of the others."""
-        order = Order(model, choice, intensity, colormap, device)
+        here = replace(objects, link=False)  # one plane has nothing to be linked with
+        order = Order(model, choice, intensity, colormap, device, objects=here)
         self._begin(lambda: self._plane_job(order, index))
 
     def segment_stack(
@@ -82,9 +86,10 @@ class Segmenting:
         path: Path | None = None,
         kind: Kind | None = None,
         device: str = "auto",
+        objects: WantedObjects = ALL_OBJECTS,
     ) -> None:
         """Segment all of an image, into a layer and, if there is a path, also into a file."""
-        order = Order(model, choice, intensity, colormap, device, kind)
+        order = Order(model, choice, intensity, colormap, device, kind, objects)
         self._begin(lambda: self._stack_job(order, path))
 
     def cancel(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,9 @@ from napari_unet.session.sinks import Numbers
 from napari_unet.session.threads import leave_a_core
 
 if TYPE_CHECKING:
+    from napari_unet.core.layouts import SegmentConfig
     from napari_unet.core.modelfile import Model
-    from napari_unet.core.plan import SegmentConfig, StackPlan
+    from napari_unet.core.plan import StackPlan
     from napari_unet.core.request import Request
     from napari_unet.core.running import StackUpdate
 
@@ -164,15 +165,16 @@ def _is_edited(job: Job) -> bool:
 def config_of(order: Order) -> "SegmentConfig":
     """Return how to segment; tiles are small only where they take long."""
     from napari_unet.core.devices import choose_device
-    from napari_unet.core.plan import SegmentConfig  # torch
+    from napari_unet.core.layouts import SegmentConfig  # torch
 
     is_slow = choose_device(order.device).type == "cpu" and order.model.axes == "YX"
-    return SegmentConfig(kind=order.kind, device=order.device, tile=CPU_TILE if is_slow else None)
+    tile = CPU_TILE if is_slow else None
+    return SegmentConfig(kind=order.kind, device=order.device, tile=tile, **asdict(order.objects))
 
 
 def layout_of(order: Order, image: Image) -> ResultLayout:
     """Return what the result will be; ValueError where it cannot be."""
-    from napari_unet.core.plan import result_layout  # torch
+    from napari_unet.core.layouts import result_layout  # torch
 
     return result_layout(order.model, image, config_of(order))
 
@@ -220,5 +222,5 @@ def _provenance(order: Order) -> dict[str, Any]:
     """Return what files of ours say as well."""
     from napari_unet.core.modelfile import model_hash  # torch
 
-    options = {"kind": order.kind, "device": order.device}
+    options = {"kind": order.kind, "device": order.device, **asdict(order.objects)}
     return {PROVENANCE: __version__, "model": model_hash(order.model), "options": options}

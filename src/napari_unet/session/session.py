@@ -22,7 +22,7 @@ from napari_unet.session.pointing import Pointing
 from napari_unet.session.preparing import load_torch
 from napari_unet.session.previews import Previews
 from napari_unet.session.segmenting import Segmenting
-from napari_unet.session.settings import Settings
+from napari_unet.session.settings import ALL_OBJECTS, Settings, WantedObjects
 from napari_unet.session.state import SessionState, Tool
 from napari_unet.session.summary import summarise
 from napari_unet.session.teaching import Teaching
@@ -237,24 +237,26 @@ class Session:
         """Show the predictions, or hide them."""
         self.teaching.previews.toggle()
 
-    def segment_slice(self) -> None:
+    def segment_slice(self, objects: WantedObjects = ALL_OBJECTS) -> None:
         """Segment the plane that is shown."""
 
         def segment(model: "Model") -> None:
             seen = self.teaching.intensity(choice), self.teaching.colours, self.settings.device
-            self.segmenting.segment_plane(model, choice, plane, *seen)
+            self.segmenting.segment_plane(model, choice, plane, *seen, objects)
 
         with self._verb():
             choice, plane = self.desk.chosen(), self.desk.shown_plane()
             self.teaching.with_model(choice, segment)
 
-    def segment_stack(self, path: Path | None = None, kind: Kind | None = None) -> None:
+    def segment_stack(
+        self, path: Path | None = None, kind: Kind | None = None, objects: WantedObjects = ALL_OBJECTS
+    ) -> None:
         """Segment the whole image in the background, into a layer and, if there is a path, a file."""
 
         def segment(model: "Model") -> None:
             intensity, colours = self.teaching.intensity(choice), self.teaching.colours
             how: dict[str, Any] = {"path": path, "kind": kind, "device": self.settings.device}
-            self.segmenting.segment_stack(model, choice, intensity, colours, **how)
+            self.segmenting.segment_stack(model, choice, intensity, colours, **how, objects=objects)
 
         with self._verb():
             choice = self.desk.chosen()

@@ -22,6 +22,18 @@ RANGES = {
 
 
 @dataclass(frozen=True)
+class WantedObjects:
+    """Which objects are wanted of a segmentation; None leaves the smallest size, in pixels, to the model."""
+
+    min_size: int | None = None
+    keep_border: bool = True
+    link: bool = False
+
+
+ALL_OBJECTS = WantedObjects()
+
+
+@dataclass(frozen=True)
 class Settings:
     """How a network is built and trained; None leaves a choice to the core.
 

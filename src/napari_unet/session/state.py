@@ -49,6 +49,7 @@ class SessionState:
     verdict: str = ""
     model: str = ""
     has_model: bool = False
+    can_link: bool = False
     device: str = ""
     settings: Settings = field(default_factory=Settings)
     weight_map: bool = False

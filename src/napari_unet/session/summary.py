@@ -29,6 +29,7 @@ def summarise(session: "Session") -> SessionState:
         verdict=_verdict(desk, teaching),
         model=teaching.description,
         has_model=teaching.model is not None,
+        can_link=_can_link(desk, teaching),
         device=session.device,
         settings=session.settings,
         weight_map=session.weights.is_on,
@@ -38,6 +39,12 @@ def summarise(session: "Session") -> SessionState:
         begun=session.segmenting.left(desk.choice),
         kept=session.keeping.offer.offer if session.keeping.offer else "",
     )
+
+
+def _can_link(desk: "Desk", teaching: Teaching) -> bool:
+    """Tell whether objects are found plane by plane, and there are planes above each other."""
+    is_flat = teaching.model is not None and len(teaching.model.axes) == 2
+    return is_flat and desk.choice is not None and "Z" in desk.choice.plane_axes
 
 
 def _images(desk: "Desk") -> tuple[ImageState, ...]:

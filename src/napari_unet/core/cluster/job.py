@@ -16,11 +16,13 @@ from napari_unet import __version__
 from napari_unet.core.io import Image
 from napari_unet.core.io.disk import disk_errors, remove
 from napari_unet.core.io.source import Source
+from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import load_model, save_model
-from napari_unet.core.plan import SegmentConfig, StackPlan
+from napari_unet.core.plan import StackPlan
 from napari_unet.core.request import Request
 from napari_unet.core.running import computing
-from napari_unet.core.work import Note, StackWork
+from napari_unet.core.stack_work import StackWork
+from napari_unet.core.work import Note
 
 Task = tuple[int, Any]
 """Its number, and its argument."""

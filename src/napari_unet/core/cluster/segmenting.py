@@ -14,8 +14,8 @@ from napari_unet.core.cluster.spreading import spread
 from napari_unet.core.devices import free_memory
 from napari_unet.core.io import Image
 from napari_unet.core.io.result import result_suffix
+from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import Model
-from napari_unet.core.plan import SegmentConfig
 from napari_unet.core.request import Request
 from napari_unet.core.running import StackResult, StackUpdate
 from napari_unet.core.stacks import shown

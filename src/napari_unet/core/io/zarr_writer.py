@@ -104,8 +104,10 @@ def open_zarr_result(path: Path, layout: Layout) -> ZarrResult:
     return ZarrResult(path, tuple(sinks), levels, layout.is_labels)
 
 
-def create_parts(path: Path, shape: Sequence[int], block_shape: Sequence[int]) -> ZarrSink:
-    """Create an array of uint32 for what is joined later, a file for each block.
+def create_parts(
+    path: Path, shape: Sequence[int], block_shape: Sequence[int], dtype: str = "uint32"
+) -> ZarrSink:
+    """Create an array for what is joined later, a file for each block.
 
     Parameters
     ----------
@@ -113,6 +115,8 @@ def create_parts(path: Path, shape: Sequence[int], block_shape: Sequence[int]) -
         Of the new store.
     shape, block_shape
         Of the whole, and of what is written at once.
+    dtype
+        "uint32" or "uint8".
 
     Returns
     -------
@@ -132,7 +136,7 @@ def create_parts(path: Path, shape: Sequence[int], block_shape: Sequence[int]) -
 
     chunks, shards = _chunking(AXES[-len(shape) :], shape, block_shape)
     return ZarrSink(
-        zarr.create_array(str(path), shape=tuple(shape), dtype="uint32", chunks=chunks, shards=shards)
+        zarr.create_array(str(path), shape=tuple(shape), dtype=dtype, chunks=chunks, shards=shards)
     )
 
 

@@ -1,0 +1,122 @@
+"""What the objects of a stack are called in the end, from what the journal notes of its blocks."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_unet.core.joining import Joined, join
+from napari_unet.core.linking import link
+from napari_unet.core.results import Finding
+from napari_unet.core.work import Note
+
+
+class SeedNumbers:
+    """What the seeds of every block are called in the whole, from what the journal notes.
+
+    Parameters
+    ----------
+    n_blocks : int
+        Number of blocks.
+    tiles, faces : iterable of (task, note)
+        Notes of these phases, in any order; those of tiles are read twice.
+    least : int
+        Pixels of the smallest seed.
+    """
+
+    def __init__(
+        self,
+        n_blocks: int,
+        tiles: Callable[[], Iterable[tuple[int, Note]]],
+        faces: Callable[[], Iterable[tuple[int, Note]]],
+        least: int,
+    ) -> None:
+        self._joined = _joined(n_blocks, tiles(), faces())
+        self.dropped = self._specks(tiles(), least)
+
+    @property
+    def n_joined(self) -> int:
+        """Number of seeds in the whole, those that are dropped among them."""
+        return self._joined.n_objects
+
+    def of_block(self, task: int) -> NDArray[np.uint32]:
+        """Return the number of each seed of a block, 0 for those that are dropped."""
+        numbers = self._joined.numbers(task)
+        numbers[np.isin(numbers, self.dropped)] = 0
+        return numbers
+
+    def _specks(self, tiles: Iterable[tuple[int, Note]], least: int) -> NDArray[np.uint32]:
+        """Return the numbers of seeds that are too small in the whole, ascending."""
+        sizes: dict[int, int] = {}
+        for task, note in tiles:
+            numbers = self._joined.numbers(task) if note.get("parts") else ()
+            for local, size in note.get("parts", ()):
+                number = int(numbers[local])
+                sizes[number] = sizes.get(number, 0) + size
+        return np.array(sorted(number for number, size in sizes.items() if size < least), np.uint32)
+
+
+def _joined(n_blocks: int, tiles: Iterable[tuple[int, Note]], faces: Iterable[tuple[int, Note]]) -> Joined:
+    n_seeds = np.zeros(n_blocks, np.int64)
+    for task, note in tiles:
+        n_seeds[task] = note["n_objects"]
+    pairs = (
+        (task, neighbour, np.array(found, np.int64))
+        for task, note in faces
+        for neighbour, found in note.get("pairs", ())
+    )
+    return join(n_seeds, pairs)
+
+
+def final_numbers(
+    seeds: SeedNumbers, finding: Finding, objects: Iterable[Note], links: Iterable[Note]
+) -> tuple[int, NDArray[np.uint32]]:
+    """Decide which objects stay and what they are called in the result.
+
+    Parameters
+    ----------
+    seeds : SeedNumbers
+        What objects have been grown from.
+    finding : Finding
+        Which of them are wanted.
+    objects, links : iterable of notes
+        What the journal notes of these phases.
+
+    Returns
+    -------
+    int
+        How many objects there are in the end.
+    ndarray of uint32, (n_joined + 1,)
+        Final number of each; 0 for those that are dropped.
+    """
+    kept = np.ones(seeds.n_joined + 1, bool)
+    kept[0] = kept[seeds.dropped] = False
+    parts = np.zeros(len(kept), np.uint32)  # up to the smallest size, once for each block
+    for note in objects:
+        kept[_column(note.get("dropped", ()))] = False
+        for number, size in note.get("parts", ()):
+            parts[number] = min(parts[number] + size, finding.rules.min_size)
+    kept[(parts > 0) & (parts < finding.rules.min_size)] = False
+    if finding.link:
+        return _linked(kept, links)
+    numbers = kept.cumsum().astype(np.uint32)  # 0 is not kept
+    n_objects = int(numbers[-1])
+    numbers[~kept] = 0
+    return n_objects, numbers
+
+
+def _linked(kept: NDArray[np.bool_], links: Iterable[Note]) -> tuple[int, NDArray[np.uint32]]:
+    """Give objects of neighbouring planes that overlap one number."""
+    sizes, found = np.zeros(len(kept), np.int64), [np.zeros((0, 3), np.int64)]
+    for note in links:
+        of, counts = np.array(note["sizes"], np.int64).reshape(-1, 2).T
+        np.add.at(sizes, of, counts)
+        found.append(np.array(note["overlaps"], np.int64).reshape(-1, 3))
+    shared = np.concatenate(found)
+    shared = shared[kept[shared[:, 0]] & kept[shared[:, 1]]]
+    numbers = link(np.where(kept, sizes, 0), [shared])
+    return int(numbers.max(initial=0)), numbers
+
+
+def _column(numbers: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(numbers, np.int64)
