@@ -14,6 +14,7 @@ from napari_unet.core.io import open_image
 from napari_unet.core.layouts import SegmentConfig, result_layout
 from napari_unet.core.modelfile import Model, model_hash
 from napari_unet.core.networks.unet import UNet, UNetConfig
+from napari_unet.core.objects import ObjectRules
 from napari_unet.core.results import ArraySink
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
 from napari_unet.session.classes import DEFAULT_CLASSES, prediction_colormap
@@ -26,6 +27,10 @@ CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 2, "nucleus"), ClassLab
 COLOURS = prediction_colormap(DEFAULT_CLASSES)
 
 
+RULES = ObjectRules(core=0.3)
+"""What has learnt nothing is sure of no core."""
+
+
 def model(ndim=2, channels=1, task="classes"):
     torch.manual_seed(2)
     classes = CLASSES if task == "classes" else OBJECT_CLASSES
@@ -33,7 +38,7 @@ def model(ndim=2, channels=1, task="classes"):
     axes = "ZYX"[-ndim:]
     names = ("",) * channels
     return Model(
-        UNet(config), "unet", task, classes, axes, (1.0,) * ndim, "pixel", names, "percentile", {}, "0"
+        UNet(config), "unet", task, classes, axes, (1.0,) * ndim, "pixel", names, "percentile", {}, "0", RULES
     )
 
 

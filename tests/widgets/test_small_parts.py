@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QComboBox, QFileDialog, QMessageBox, QP
 
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import Failure
+from napari_unet.session.settings import ALL_OBJECTS, WantedObjects
 from napari_unet.session.state import ImageState, PlaneState, SessionState
 from napari_unet.widgets import message as message_module
 from napari_unet.widgets.asking import MODEL_FILES, RESULT_FILES, path_to_save
@@ -114,16 +115,32 @@ def test_segmenting_asks_the_session(make, session, press, monkeypatch):
     part = make(SegmentPart)
     part.show_state(READY)
     press(part, "segment_slice")
-    session.segment_slice.assert_called_once_with()
+    session.segment_slice.assert_called_once_with(ALL_OBJECTS)
     press(part, "segment_stack")
-    session.segment_stack.assert_called_once_with()
+    session.segment_stack.assert_called_once_with(objects=ALL_OBJECTS)
     chosen_file(monkeypatch, "/data/result", "OME-Zarr (*.ome.zarr)")
     part.findChild(QComboBox).setCurrentText("probabilities")
     press(part, "segment_file")
-    session.segment_stack.assert_called_with(Path("/data/result.ome.zarr"), "probabilities")
+    session.segment_stack.assert_called_with(Path("/data/result.ome.zarr"), "probabilities", ALL_OBJECTS)
     part.show_state(SessionState(segmenting=True))
     press(part, "cancel")
     session.cancel.assert_called_once_with()
+
+
+def test_objects_can_be_sifted_and_linked(make, session, press):
+    part = make(SegmentPart)
+    part.show_state(replace(READY, task="objects", can_link=True))
+    size, border, link = (part.findChild(QWidget, name) for name in ("min_size", "keep_border", "link"))
+    assert part.value() == ALL_OBJECTS
+    size.setValue(30)
+    border.click()
+    link.click()
+    press(part, "segment_stack")
+    session.segment_stack.assert_called_once_with(objects=WantedObjects(30, False, True))
+    part.show_state(replace(READY, task="objects"))
+    assert part.value() == WantedObjects(30, False) and not link.isEnabled()
+    part.show_state(READY)
+    assert part.value() == ALL_OBJECTS and not size.isVisible()
 
 
 def test_each_task_has_its_kinds_of_results(make):

@@ -105,7 +105,7 @@ def _numbers(probabilities: NDArray[np.float32], look: Look, model: Model) -> ND
 
 
 def _objects(probabilities: NDArray[np.float32], known: ObjectRules | None) -> NDArray[np.uint32]:
-    """Find objects; before the rules are known, foreground without a core, which is learnt later, counts too."""
+    """Find objects; before the rules are known, foreground that has no core yet counts too."""
     scores, rules = object_scores(probabilities), known or ObjectRules()
     objects = find_objects(scores, rules).astype(np.uint32)
     if known is None:

@@ -2,11 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QWidget
 
 from napari_unet.core.targets import Task
+from napari_unet.session.settings import ALL_OBJECTS, WantedObjects
 from napari_unet.session.state import SessionState
 from napari_unet.widgets.asking import RESULT_FILES, path_to_save
+from napari_unet.widgets.auto_spin import AutoSpin
 from napari_unet.widgets.button import Button
 from napari_unet.widgets.layouts import column, heading, row
 from napari_unet.widgets.wheel import leave_wheel
@@ -36,6 +39,15 @@ CANCEL = (
     "only objects of a volume are in a layer when all of it is done, and a file goes on with them."
 )
 
+SIZE = (
+    "Objects of fewer pixels are left out; auto is what the model has learnt from the smallest painted ones."
+)
+BORDER = "Keep objects that touch the border of the image: parts of them may lie beyond."
+LINK = (
+    "Objects of neighbouring slices that overlap become one object, with one number. "
+    "For a 2D network on a stack, and the whole of it."
+)
+
 ENDING = "it ends after the tile at work"
 
 
@@ -47,8 +59,12 @@ class SegmentPart(QWidget):
         self._session = session
         self._task: Task | None = None
         self._name = "segmentation"
-        self._slice = Button("This slice", "segment_slice", SLICE, session.segment_slice)
-        self._stack = Button("Whole stack", "segment_stack", STACK, lambda: session.segment_stack())
+        self._slice = Button(
+            "This slice", "segment_slice", SLICE, lambda: session.segment_slice(self.value())
+        )
+        self._stack = Button(
+            "Whole stack", "segment_stack", STACK, lambda: session.segment_stack(objects=self.value())
+        )
         self._file = Button("Into a file …", "segment_file", FILE, self._on_file)
         self._cancel = Button("Cancel", "cancel", CANCEL, session.cancel)
         self._kind = QComboBox()
@@ -56,9 +72,17 @@ class SegmentPart(QWidget):
         self._kind.setMinimumContentsLength(6)
         self._kind.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         leave_wheel(self._kind)
+        self._size = AutoSpin(0, 10**6, 20, step=1)
+        self._border, self._link = (
+            _check("keep at border", "keep_border", BORDER),
+            _check("link slices", "link", LINK),
+        )
+        self._border.setChecked(True)
+        self._objects = self._objects_form()
         column(
             self,
             heading("Segment"),
+            self._objects,
             row(self._slice, self._stack, stretch=(1, 1)),
             row(self._file, self._kind, self._cancel, stretch=(2, 2, 1)),
         )
@@ -70,6 +94,8 @@ class SegmentPart(QWidget):
             self._kind.clear()
             for kind, words in KINDS[state.task].items():
                 self._kind.addItem(words, kind)
+        self._objects.setVisible(state.task == "objects")
+        self._link.setEnabled(state.can_link)
         self._name = f"{state.choice.name} segmentation" if state.choice else "segmentation"
         why_not = _cannot_segment(state)
         self._slice.allow(why_not or ("" if state.plane is not None else "go to a slice, in 2D view"))
@@ -78,10 +104,33 @@ class SegmentPart(QWidget):
         self._file.allow(why_not)
         self._cancel.allow(_cannot_cancel(state))
 
+    def value(self) -> WantedObjects:
+        """Return which objects are wanted."""
+        if self._task != "objects":
+            return ALL_OBJECTS
+        size, links = self._size.number(), self._link.isEnabled() and self._link.isChecked()
+        return WantedObjects(None if size is None else int(size), self._border.isChecked(), links)
+
+    def _objects_form(self) -> QWidget:
+        form, label = QWidget(), QLabel("at least (px)")
+        for each in (label, self._size):
+            each.setToolTip(SIZE)
+        self._size.setObjectName("min_size")
+        column(form, row(label, self._size, stretch=(0, 1)), row(self._border, self._link, stretch=(1, 1)))
+        return form
+
     def _on_file(self) -> None:
         path = path_to_save(self, "Segment into a file", f"{self._name}.ome.tif", RESULT_FILES)
         if path is not None:
-            self._session.segment_stack(path, self._kind.currentData())
+            self._session.segment_stack(path, self._kind.currentData(), self.value())
+
+
+def _check(text: str, name: str, tooltip: str) -> QCheckBox:
+    check = QCheckBox(text)
+    check.setObjectName(name)
+    check.setToolTip(tooltip)
+    check.setFocusPolicy(Qt.FocusPolicy.TabFocus)  # a click leaves the keys to the canvas
+    return check
 
 
 def _cannot_segment(state: SessionState) -> str:
