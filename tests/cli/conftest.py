@@ -8,24 +8,44 @@ import torch
 from napari_unet.cli import main
 from napari_unet.core.modelfile import Model, save_model
 from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.targets import ClassLabel
+from napari_unet.core.objects import ObjectRules
+from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
+
+CELLS = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "cell"))
 
 
 @pytest.fixture
 def make_model(tmp_path):
     def make(name="model", *, n_channels=1, spacing=(1.0, 1.0), unit="pixel"):
         torch.manual_seed(0)
-        classes = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "cell"))
         network = UNet(UNetConfig(in_channels=n_channels, width=4, depth=2))
         path = tmp_path / f"{name}.safetensors"
         names = ("",) * n_channels
         save_model(
-            Model(network, "unet", "classes", classes, "YX", spacing, unit, names, "percentile", {}, "0"),
-            path,
+            Model(network, "unet", "classes", CELLS, "YX", spacing, unit, names, "percentile", {}, "0"), path
         )
         return path
 
     return make
+
+
+@pytest.fixture
+def object_model(tmp_path):
+    """A 2D model of objects whose core is what is bright: no pixel depends on its neighbours."""
+    network = UNet(UNetConfig(n_classes=3, width=1, depth=1, norm="none"))
+    for weights in network.parameters():
+        weights.data.zero_()
+    for layer in (network.encoder[0], network.decoder[0]):
+        for convolution in (layer[0], layer[2]):
+            convolution.weight.data[0, 0, 1, 1] = 1  # -1 is dark, 1 is bright
+    network.encoder[0][0].bias.data[:] = 1
+    network.head.weight.data[:, 0, 0, 0] = torch.tensor([-20, 0, 20])
+    network.head.bias.data[:] = torch.tensor([20, -100, -20])
+    rules = ObjectRules(0.5, 0.5, 4, (8, 9))
+    path = tmp_path / "objects.safetensors"
+    meaning = ("unet", "objects", OBJECT_CLASSES, "YX", (1.0, 1.0), "pixel", ("",), "percentile")
+    save_model(Model(network, *meaning, {}, "0", rules), path)
+    return path
 
 
 @pytest.fixture

@@ -25,24 +25,25 @@ def test_a_model_scores_and_a_picture(tmp_path, capsys):
     assert run("--out", out, "--minutes", "0.02") == 0
     assert sorted(path.name for path in out.iterdir()) == ["demo.png", "demo.safetensors"]
     model = load_model(out / "demo.safetensors")
-    assert model.task == "objects" and model.training["steps"] > 0
+    assert model.task == "objects" and model.training["steps"] > 0 and model.objects is not None
     with Image.open(out / "demo.png") as picture:
         assert picture.width > 6 * 256 and picture.height > 4 * 256
         assert len(np.unique(np.asarray(picture))) > 100
     said = capsys.readouterr().out
     for sample in nuclei()[1]:
-        assert re.search(rf"^{sample.name} +\d\.\d+ +\d\.\d+ +\d+ / \d+$", said, re.MULTILINE)
-    assert re.search(r"^mean +\d\.\d+ +\d\.\d+$", said, re.MULTILINE)
+        assert re.search(rf"^{sample.name}( +\d\.\d+){{3}} +\d+ / \d+$", said, re.MULTILINE)
+    assert re.search(r"^mean( +\d\.\d+){3}$", said, re.MULTILINE)
     assert str(out / "demo.png") in said
 
 
-def test_the_table_counts_nuclei_and_scores_their_foreground():
+def test_the_table_counts_nuclei_and_scores_them_and_their_foreground():
     objects = np.zeros((4, 4), np.uint16)
     objects[0, :2], objects[3, :2] = 1, 2
     found = np.zeros((4, 4), np.uint16)
     found[0, :2] = 1
     table = score_table([Sample("two", objects, objects, (1.0, 1.0))], [found])
-    assert table.splitlines()[1].split() == ["two", "0.667", "0.500", "1", "/", "2"]
+    assert table.splitlines()[1].split() == ["two", "0.667", "0.500", "0.500", "1", "/", "2"]
+    assert table.splitlines()[2].split() == ["mean", "0.667", "0.500", "0.500"]
 
 
 @pytest.mark.parametrize("minutes", ["0", "-1"])

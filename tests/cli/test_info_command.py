@@ -97,6 +97,13 @@ def test_a_model_tells_its_header(tmp_path, capsys):
     assert "nucleus" in run(capsys, path)[1].out
 
 
+def test_a_model_of_objects_tells_how_it_finds_them(object_model, capsys):
+    rules = json.loads(run(capsys, object_model, "--json")[1].out)["objects"]
+    assert rules == {"foreground": 0.5, "core": 0.5, "min_size": 4, "reach": [8, 9]}
+    shown = run(capsys, object_model)[1].out
+    assert "\nobjects          foreground from 0.5, core from 0.5, at least 4 pixels, up to 8 x 9\n" in shown
+
+
 @pytest.mark.parametrize("name", ["absent.tif", "absent.safetensors", "text.tif", "text.safetensors", "."])
 def test_what_is_neither_image_nor_model_is_one_sentence(name, tmp_path, capsys):
     (tmp_path / "text.tif").write_text("hello")

@@ -117,6 +117,24 @@ def test_the_curve_is_a_table(files, tmp_path):
     assert all(0 <= float(row["pixel_accuracy"]) <= 1 and float(row["loss"]) > 0 for row in rows)
 
 
+def test_objects_are_counted_their_rules_told_and_rim_and_core_scored_apart(tmp_path, capsys):
+    image, labels = stripes()
+    labels = labels * (1 + np.indices(labels.shape)[-1] // 32).astype(np.uint8)  # two stripes
+    files = save(tmp_path / "image.tif", image), save(tmp_path / "labels.tif", labels)
+    log = tmp_path / "curve.csv"
+    options = ("--task", "objects", "--log", log, "--out", tmp_path / "m.safetensors", *TINY)
+    assert run(*files, *options) == 0
+    said = capsys.readouterr().out
+    assert "1 annotated planes of 1 images; 2 objects\n" in said
+    rules = (
+        r"^objects: foreground from 0\.\d, core from 0\.\d, at least \d+ pixels, up to 64 x 16; fitted"
+    )
+    assert re.search(rules, said, re.MULTILINE)
+    assert load_model(tmp_path / "m.safetensors").objects.reach == (64, 16)
+    header = log.read_text().splitlines()[0]
+    assert header.endswith("dice_background,dice_rim,dice_core,iou_background,iou_rim,iou_core")
+
+
 def test_axes_spacing_and_channels_reach_the_model(tmp_path):
     image, labels = stripes((6, 32, 32))
     colours = np.stack([image, image // 2, image // 3], axis=1)  # Z, C, Y, X

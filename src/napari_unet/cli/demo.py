@@ -1,6 +1,7 @@
 """`napari-unet demo`: the main job on shipped images, with a picture and figures."""
 
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,18 +54,21 @@ def as_image(sample: "Sample", *, objects: bool = False) -> "Image":
 
 
 def score_table(samples: "list[Sample]", predictions: "list[NDArray[Any]]") -> str:
-    """Dice and IoU of the nuclei in each image, and how many were found."""
+    """Dice and IoU of all nuclei of each image, AP of single ones, and how many were found."""
+    from napari_unet.core.matching import score_objects
     from napari_unet.core.metrics import score_plane, score_planes
 
     planes = [
         (prediction > 0, sample.objects > 0) for sample, prediction in zip(samples, predictions, strict=True)
     ]
-    lines = ["never seen     Dice   IoU   nuclei found / true"]
+    precisions = []
+    lines = ["never seen     Dice    IoU   AP at IoU 0.5   nuclei found / true"]
     for sample, prediction, plane in zip(samples, predictions, planes, strict=True):
-        found = score_plane(*plane).classes[1]
-        n_true = len(set(sample.objects.flat) - {0})
+        found, objects = score_plane(*plane).classes[1], score_objects(prediction, sample.objects)
+        precisions.append(objects.ap[0.5])
         lines.append(
-            f"{sample.name:12} {found.dice:6.3f} {found.iou:6.3f}   {int(prediction.max()):4} / {n_true}"
+            f"{sample.name:12} {found.dice:6.3f} {found.iou:6.3f} {objects.ap[0.5]:15.3f}"
+            f"   {objects.n_predicted:4} / {objects.n_true}"
         )
     mean = score_planes(planes).classes[1]
-    return "\n".join([*lines, f"{'mean':12} {mean.dice:6.3f} {mean.iou:6.3f}"])
+    return "\n".join([*lines, f"{'mean':12} {mean.dice:6.3f} {mean.iou:6.3f} {fmean(precisions):15.3f}"])

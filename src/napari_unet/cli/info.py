@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from napari_unet.cli.finding import describe_rules
+
 
 def info(
     file: Annotated[Path, typer.Argument(help="An image (of HDF5 also file.h5:/dataset) or a model file.")],
@@ -16,6 +18,8 @@ def info(
     if json:
         typer.echo(json_module.dumps(facts, ensure_ascii=False))
         return
+    if facts.get("objects"):
+        facts["objects"] = describe_rules(facts["objects"])
     width = max(map(len, facts))
     for name, value in facts.items():
         shown = value if isinstance(value, str) else json_module.dumps(value, ensure_ascii=False)

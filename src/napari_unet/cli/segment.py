@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,12 +11,16 @@ from napari_unet.cli.arguments import opening_options
 from napari_unet.cli.inputs import Input, find_inputs, name_results
 from napari_unet.cli.outputs import make_folder, refuse_outputs
 
+if TYPE_CHECKING:
+    from napari_unet.core.modelfile import Model
+
 KindName = Literal["labels", "probabilities", "objects"]
 ScoreTypeName = Literal["float32", "float16", "uint8"]
 PrecisionName = Literal["auto", "fp32", "bf16"]
 SuffixName = Literal[".tif", ".ome.tif", ".ome.zarr"]
 
-IMAGE, RESULT, COMPUTING = "What is read", "What is written", "How it is computed"
+IMAGE, RESULT, OBJECTS = "What is read", "What is written", "Objects"
+COMPUTING = "How it is computed"
 
 
 def segment(
@@ -89,6 +93,36 @@ def segment(
             "--match-spacing", help="Rescale to the model's voxel size, and back.", rich_help_panel=IMAGE
         ),
     ] = False,
+    min_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels of the smallest object; by default what was learnt.", rich_help_panel=OBJECTS
+        ),
+    ] = None,
+    fill_holes: Annotated[
+        bool | None,
+        typer.Option(
+            "--fill-holes/--no-fill-holes",
+            help="Fill holes in objects; by default where the model is one of objects.",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None,
+    keep_border: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-border/--drop-border",
+            help="Keep objects that touch the border of the image; by default yes.",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None,
+    link: Annotated[
+        bool,
+        typer.Option(
+            "--link",
+            help="Of a 2D model: objects of neighbouring planes that overlap are one.",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = False,
     halo: Annotated[
         str, typer.Option(help="Context around a tile: auto, exact, or pixels.", rich_help_panel=COMPUTING)
     ] = "auto",
@@ -151,6 +185,10 @@ def segment(
         precision=precision,
         match_spacing=match_spacing,
         score_type=score_type or "float32",
+        min_size=min_size,
+        fill_holes=fill_holes,
+        keep_border=keep_border is not False,
+        link=link,
     )
     opening = opening_options(axes, spacing, channels)
     inputs, many = find_inputs(input, stack=stack, position=position)
@@ -164,6 +202,13 @@ def segment(
     if out is not None:
         outputs = plan_outputs(inputs, out, suffix, may_exist=overwrite or resume)
     loaded = load_model(model)
+    given = {
+        "--min-size": min_size is not None,
+        "--fill-holes" if fill_holes else "--no-fill-holes": fill_holes is not None,
+        "--keep-border" if keep_border else "--drop-border": keep_border is not None,
+        "--link": link,
+    }
+    refuse_without_objects(loaded, kind, [option for option, is_given in given.items() if is_given])
     try:
         with cluster(workers, scheduler) as client:
             job = Job(loaded, config, opening, into_image, overwrite, resume, client)
@@ -196,6 +241,17 @@ def refuse_contradictions(found: Mapping[str, bool]) -> None:
     for sentence, holds in found.items():
         if holds:
             raise ValueError(sentence)
+
+
+def refuse_without_objects(model: "Model", kind: KindName | None, given: Sequence[str]) -> None:
+    """Refuse options about objects where there are none, or none to link."""
+    kind = kind or ("objects" if model.task == "objects" else "labels")
+    if given and kind != "objects":
+        raise ValueError(
+            f"{' and '.join(given)}: that is about objects and {kind} are written; add --kind objects"
+        )
+    if "--link" in given and model.axes == "ZYX":
+        raise ValueError("--link joins objects of planes and the model is 3D: its objects go through them")
 
 
 def plan_outputs(inputs: Sequence[Input], out: Path, suffix: str | None, *, may_exist: bool) -> list[Path]:

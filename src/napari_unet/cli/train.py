@@ -156,9 +156,19 @@ def read_dataset(pairs: "Pairs", options: "LabelOptions", first: "Model | None" 
         typer.echo(note)
     typer.echo(
         f"{len(dataset.examples)} annotated {'planes' if len(dataset.axes) == 2 else 'volumes'} "
-        f"of {len(pairs)} images; classes {', '.join(str(label.output_value) for label in dataset.classes)}"
+        f"of {len(pairs)} images; {count_annotated(dataset)}"
     )
     return dataset
+
+
+def count_annotated(dataset: "Dataset") -> str:
+    """Say which classes, or how many objects, are annotated."""
+    import numpy as np
+
+    if dataset.task == "classes":
+        return f"classes {', '.join(str(label.output_value) for label in dataset.classes)}"
+    n_objects = sum(int((np.unique(each.annotation) > 1).sum()) for each in dataset.examples)
+    return f"{n_objects:,} objects"
 
 
 def load_start(

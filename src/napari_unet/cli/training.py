@@ -4,6 +4,7 @@ import csv
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from types import FrameType
@@ -13,7 +14,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from napari_unet.cli.finding import describe_rules
 from napari_unet.core.examples import Dataset
+from napari_unet.core.fitting import ENOUGH_OBJECTS
 from napari_unet.core.modelfile import Model
 from napari_unet.core.supply import TrainConfig
 from napari_unet.core.training import TrainResult, TrainUpdate, Wanted, drain, train
@@ -52,6 +55,11 @@ def run_training(
     if result.score is not None:
         typer.echo(
             f"validation Dice {result.score.mean_dice:.3f}, pixel accuracy {result.score.pixel_accuracy:.3f}"
+        )
+    if result.model.objects is not None:
+        typer.echo(
+            f"objects: {describe_rules(asdict(result.model.objects))}; fitted to those held out, "
+            f"or to all where these are fewer than {ENOUGH_OBJECTS}"
         )
     return result, interrupted
 
@@ -100,7 +108,8 @@ def progress_shown(begun: float) -> Iterator[Show]:
 
 def curve_logged(path: Path, model: Model) -> Show:
     """Start a CSV file of the learning curve; it gets a row whenever the network has been scored."""
-    values = [label.output_value for label in model.classes]
+    is_objects = model.task == "objects"  # rim and core are written alike
+    values = [label.name if is_objects else label.output_value for label in model.classes]
     scores = [f"{name}_{value}" for name in ("dice", "iou") for value in values]
     header = ["step", "seconds", "loss", "steps_per_second", "pixel_accuracy", "mean_dice", *scores]
     with path.open("w", newline="") as file:
