@@ -51,11 +51,11 @@ def test_objects_are_background_and_numbers():
     sparse = read(ramp((2, 3)), [[0, 1, 7], [0, 0, 0]], LabelOptions("objects", SPARSE))
     assert dense.examples[0].annotation.tolist() == [[1, 2, 8], [1, 1, 1]]
     assert sparse.examples[0].annotation.tolist() == [[0, 1, 7], [0, 0, 0]]
-    assert values(dense) == values(sparse) == [(1, 0), (2, 1)]
+    assert values(dense) == values(sparse) == [(1, 0), (2, 1), (3, 1)]
 
 
 def test_a_thousand_objects_are_no_thousand_classes():
-    assert len(read(ramp((40, 40)), ramp((40, 40), int), LabelOptions("objects")).classes) == 2
+    assert len(read(ramp((40, 40)), ramp((40, 40), int), LabelOptions("objects")).classes) == 3
     with pytest.raises(ValueError, match="--task objects"):
         read(ramp((40, 40)), ramp((40, 40), int))
 

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from napari_unet.core import modelfile
 from napari_unet.core.modelfile import Model, load_model, model_hash, read_header, save_model
 from napari_unet.core.networks import ARCHITECTURES, build_network, network_config
+from napari_unet.core.objects import ObjectRules
 from napari_unet.core.targets import ClassLabel
 
 
@@ -83,6 +84,37 @@ def test_a_loaded_model_says_what_the_saved_one_said(architecture: str, ndim: in
     assert not loaded.network.training
 
 
+@given(
+    foreground=st.floats(0, 1, exclude_min=True),
+    core=st.floats(0, 1, exclude_min=True),
+    min_size=st.integers(0, 2**40),
+    reach=st.lists(st.integers(1, 2**20), max_size=3).map(tuple),
+)
+@settings(max_examples=20)
+def test_rules_of_objects_survive(
+    foreground: float,
+    core: float,
+    min_size: int,
+    reach: tuple[int, ...],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.mktemp("models") / "model.safetensors"
+    rules = ObjectRules(foreground, core, min_size, reach)
+    save_model(replace(make_model(), objects=rules), path)
+    assert load_model(path).objects == rules
+
+
+def test_a_file_of_the_first_format_has_no_rules_and_is_read(saved: Path) -> None:
+    def older(header: dict) -> None:
+        header["format_version"] = 1
+        del header["objects"]
+
+    with_header(saved, older)
+    loaded = load_model(saved)
+    assert loaded.objects is None and model_hash(loaded) == model_hash(make_model())
+    assert read_header(saved)["format_version"] == 2  # as it would be written again
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     names=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=3, max_size=3),
@@ -133,7 +165,7 @@ def test_the_header_is_read_without_the_weights(saved: Path, monkeypatch: pytest
     assert header["architecture"] == "unet"
     assert header["config"]["width"] == 2
     assert header["classes"][2] == {"annotation_value": 5, "output_value": 4, "name": "µ-tubule"}
-    assert json.loads(json.dumps(header))["format_version"] == 1
+    assert json.loads(json.dumps(header))["format_version"] == 2
 
 
 def test_the_file_is_a_plain_safetensors_file_without_a_time(saved: Path) -> None:
@@ -195,8 +227,8 @@ def test_a_file_with_more_bytes_than_its_network_is_refused(saved: Path) -> None
 
 
 def test_a_newer_format_asks_for_an_update(saved: Path) -> None:
-    with_header(saved, lambda header: header.update(format_version=2, surprise=1))
-    assert "its format is 2 and this one reads 1, so update napari-unet" in refusal(saved)
+    with_header(saved, lambda header: header.update(format_version=3, surprise=1))
+    assert "its format is 3 and this one reads 2, so update napari-unet" in refusal(saved)
 
 
 def test_a_header_that_claims_a_giant_network_takes_no_memory(saved: Path) -> None:
@@ -242,6 +274,19 @@ HEADER_DAMAGE = [
     {"format_version": 0},
     {"format_version": True},
     {"config": None},
+    {"objects": 0.5},
+]
+RULES_DAMAGE = [
+    ({"foreground": 0}, "foreground 0 is no probability above 0: give one such as 0.5"),
+    ({"foreground": 1.5}, "foreground 1.5 is no probability"),
+    ({"core": float("nan")}, "core nan is no probability"),
+    ({"core": "0.5"}, "its core is not what it should be"),
+    ({"min_size": -1}, "a minimum size of -1 pixels is negative"),
+    ({"min_size": 2.5}, "its min_size is not what it should be"),
+    ({"reach": [0, 3]}, "is less than a pixel"),
+    ({"reach": [2.0, 3.0]}, "its reach is not what it should be"),
+    ({"reach": None}, "its reach is not what it should be"),
+    ({"surprise": 1}, "its objects does not have the fields"),
 ]
 
 
@@ -249,6 +294,17 @@ HEADER_DAMAGE = [
 def test_a_header_that_makes_no_sense_is_refused(damage: dict, saved: Path) -> None:
     with_header(saved, lambda header: header.update(damage))
     refusal(saved)
+
+
+@pytest.mark.parametrize(("damage", "sentence"), RULES_DAMAGE, ids=str)
+def test_rules_of_objects_that_make_no_sense_are_refused(damage: dict, sentence: str, saved: Path) -> None:
+    with_header(saved, lambda header: header.update(objects=asdict(ObjectRules()) | damage))
+    assert sentence in refusal(saved)
+
+
+def test_a_file_of_this_format_without_a_word_of_rules_is_refused(saved: Path) -> None:
+    with_header(saved, lambda header: header.pop("objects"))
+    assert "its header does not have the fields" in refusal(saved)
 
 
 @pytest.mark.parametrize("damage", CONFIG_DAMAGE, ids=str)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.core.io import Image
-from napari_unet.core.results import ResultLayout
+from napari_unet.core.objects import ObjectRules
+from napari_unet.core.results import Finding, ResultLayout
 from napari_unet.core.targets import ClassLabel
 
 CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 300, "cell"), ClassLabel(3, 7, "rim"))
@@ -41,11 +42,30 @@ def test_labels_have_the_smallest_type_that_holds_the_values(value, dtype):
 
 def test_objects_are_everything_but_the_class_that_writes_0():
     said = np.array([[0, 1, 2]], np.uint8)
-    np.testing.assert_array_equal(layout_of("YX", "objects").encode(said), [[False, True, True]])
+    np.testing.assert_array_equal(layout_of("YX", "objects").encode(said), [[[0, 255, 255]]] * 2)
     other = (CLASSES[1], CLASSES[0])
-    np.testing.assert_array_equal(
-        layout_of("YX", "objects", classes=other).encode(said[:, :2]), [[True, False]]
-    )
+    found = layout_of("YX", "objects", classes=other).encode(said[:, :2])
+    np.testing.assert_array_equal(found, [[[255, 0]]] * 2)
+
+
+def test_of_objects_that_are_grown_the_scores_are_kept():
+    layout = layout_of("YX", "objects", finding=Finding(ObjectRules(), grows=True))
+    said = np.float32([[[1, 0.2]], [[0, 0.2]], [[0, 0.6]]])
+    assert layout.needs_probabilities and not layout_of("YX", "objects").needs_probabilities
+    np.testing.assert_array_equal(layout.encode(said), np.uint8([[[0, 204]], [[0, 153]]]))
+
+
+@pytest.mark.parametrize(
+    ("finding", "halo"),
+    [
+        (Finding(ObjectRules(reach=(9, 9))), (0, 0)),  # connected parts are joined over faces
+        (Finding(ObjectRules(reach=(9, 12)), fill_holes=True), (9, 12)),
+        (Finding(ObjectRules(), grows=True), (64, 64)),
+        (Finding(ObjectRules(reach=(3, 9, 9)), grows=True), (64, 64)),  # of another number of axes
+    ],
+)
+def test_a_tile_looks_as_far_as_the_largest_object_reaches(finding, halo):
+    assert finding.halo(2) == halo
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
