@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from napari_unet.core.examples import LabelOptions, read_examples
     from napari_unet.core.io import open_image, open_labels
     from napari_unet.core.layouts import SegmentConfig
+    from napari_unet.core.matching import score_objects
+    from napari_unet.core.measuring import measure_objects, write_table
     from napari_unet.core.modelfile import Model, load_model, save_model
+    from napari_unet.core.objects import ObjectRules
     from napari_unet.core.stacks import segment_stack
     from napari_unet.core.starting import Architecture, fine_tune, new_model
     from napari_unet.core.supply import TrainConfig
@@ -21,6 +24,7 @@ __all__ = [
     "LabelOptions",
     "Meaning",
     "Model",
+    "ObjectRules",
     "SegmentConfig",
     "TrainConfig",
     "Wanted",
@@ -28,6 +32,7 @@ __all__ = [
     "drain",
     "fine_tune",
     "load_model",
+    "measure_objects",
     "new_model",
     "open_annotation",
     "open_image",
@@ -35,16 +40,21 @@ __all__ = [
     "read_examples",
     "save_annotation",
     "save_model",
+    "score_objects",
     "segment",
     "segment_stack",
     "train",
+    "write_table",
 ]
 
 _ROOMS = {
     "annotations": ("Meaning", "open_annotation", "save_annotation"),
     "examples": ("LabelOptions", "read_examples"),
     "io": ("open_image", "open_labels"),
+    "matching": ("score_objects",),
+    "measuring": ("measure_objects", "write_table"),
     "modelfile": ("Model", "load_model", "save_model"),
+    "objects": ("ObjectRules",),
     "arrays": ("segment",),
     "layouts": ("SegmentConfig",),
     "stacks": ("segment_stack",),
