@@ -14,6 +14,7 @@ from napari_unet.core.targets import (
     TargetOptions,
     annotated_classes,
     class_weights,
+    core_of,
     make_target,
     separate_touching,
 )
@@ -71,9 +72,11 @@ def test_a_value_that_is_no_class_is_named():
         classes_of([[1, 5]], TargetOptions(classes=annotated_classes([1, 2], dense=False)))
 
 
-def test_objects_are_one_class_whatever_their_numbers():
+def test_objects_are_rim_and_core_whatever_their_numbers():
     options = TargetOptions("objects")
-    assert classes_of([[0, 1, 2, 1, 4000]], options).tolist() == [[UNLABELLED, 0, 1, 0, 1]]
+    row = [0, 1, 2, 1, *[4000] * 5, 1]
+    expected = [UNLABELLED, 0, 2, 0, 1, 2, 2, 2, 1, 0]  # a dot has no rim
+    assert classes_of([row] * 9, options)[4].tolist() == expected
 
 
 @given(annotations)
@@ -81,7 +84,7 @@ def test_every_pixel_keeps_its_meaning_and_unlabelled_ones_weigh_nothing(annotat
     target = make_target(example(annotation), TargetOptions("objects"))
     assert ((target.classes == UNLABELLED) == (annotation == 0)).all()
     assert (target.classes[annotation == 1] == 0).all()
-    assert (annotation[target.classes == 1] >= 2).all()
+    assert ((annotation >= 2) == np.isin(target.classes, (1, 2))).all()
     assert not target.separation[annotation == 0].any()
 
 
@@ -103,6 +106,46 @@ def test_only_pixels_at_the_other_object_become_the_line():
     objects[:, :3], objects[:, 3:] = 2, 3
     separated = separate_touching(objects)
     assert (separated == 0).tolist() == [[False, False, True, True, False, False]] * 6
+
+
+@given(annotations, st.sampled_from([1.0, 0.3, 4.0]))
+def test_the_core_of_an_object_never_touches_that_of_another(objects, first_spacing):
+    core = np.where(core_of(objects, (first_spacing, *[1.0] * (objects.ndim - 1))), objects, 0)
+    assert (separate_touching(core) == core).all()
+
+
+@given(annotations)
+def test_an_object_that_touches_no_other_has_a_core(annotation):
+    objects = (annotation > 2).astype(int)
+    assert core_of(objects, (1.0,) * objects.ndim).any() == objects.any()
+
+
+@given(annotations, st.integers(1, 3), st.floats(0.1, 10))
+def test_cores_depend_on_neither_numbers_nor_units(objects, step, unit):
+    spacing = np.arange(1.0, objects.ndim + 1)
+    expected = core_of(objects, spacing.tolist())
+    np.testing.assert_array_equal(core_of(objects * step * 1000, spacing.tolist()), expected)
+    np.testing.assert_array_equal(core_of(objects, (spacing * 2 ** round(unit)).tolist()), expected)
+
+
+def test_the_core_is_the_inner_half_and_depths_are_distances():
+    objects = np.zeros((14, 14), int)
+    objects[2:12, 2:12] = 5  # 10 pixels wide: depths from 1 to 5
+    core = np.zeros((14, 14), bool)
+    core[4:10, 4:10] = True
+    np.testing.assert_array_equal(core_of(objects, (1.0, 1.0)), core)
+    flat = np.zeros((7, 20, 20), int)
+    flat[1:6, 2:18, 2:18] = 5  # as high as it is wide, and its core as well, where a plane is four pixels
+    inside = core_of(flat, (4.0, 1.0, 1.0))
+    assert inside[3].sum() > 0 and not inside[[0, 1, 5, 6]].any()
+    assert inside.any((0, 2)).sum() < 12 < core_of(flat, (1.0, 1.0, 1.0)).any((0, 2)).sum()
+
+
+def test_the_border_of_an_image_is_none_of_an_object():
+    objects = np.zeros((8, 6), int)
+    objects[:6] = 3  # goes on above, left and right
+    np.testing.assert_array_equal(core_of(objects, (1.0, 1.0)).all(1), np.arange(8) < 3)
+    assert core_of(np.full((4, 5), 2), (1.0, 1.0)).all()
 
 
 def test_weights_are_measured_between_the_separated_objects_with_the_examples_spacing():

@@ -170,7 +170,7 @@ def make_target(example: Example, options: TargetOptions) -> Target:
     >>> example = Example(image, np.array([[0, 1, 1], [2, 2, 3]]), (1.0, 1.0))
     >>> make_target(example, TargetOptions("objects")).classes
     array([[255,   0,   0],
-           [  2,   2,   2]], dtype=uint8)
+           [  2,   1,   1]], dtype=uint8)
     """
     if options.task == "objects":
         classes, separation = _object_target(example, options)
@@ -212,6 +212,8 @@ def separate_touching(objects: Annotation) -> Annotation:
 def core_of(objects: Annotation, spacing: Sequence[float]) -> NDArray[np.bool_]:
     """Mark the inner half of each object: it does not touch that of another, whatever its size.
 
+    An object so narrow that it is nothing but border is core where it touches no other.
+
     Parameters
     ----------
     objects : ndarray of integers, shape (*spatial)
@@ -233,6 +235,7 @@ def core_of(objects: Annotation, spacing: Sequence[float]) -> NDArray[np.bool_]:
     if not border.any():
         return np.asarray(objects != 0)
     depth = ndimage.distance_transform_edt(~border, sampling=spacing) + min(spacing)
+    depth[separate_touching(objects) != objects] = 0  # narrow objects are nothing but border
     values, numbers = np.unique(objects, return_inverse=True)  # numbers may have gaps
     numbers = numbers.reshape(objects.shape)
     greatest = ndimage.maximum(depth, numbers, np.arange(len(values)))
