@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from scipy.ndimage import distance_transform_edt
 
 from napari_unet.core.targets import (
     UNLABELLED,
@@ -75,17 +76,29 @@ def test_a_value_that_is_no_class_is_named():
 def test_objects_are_rim_and_core_whatever_their_numbers():
     options = TargetOptions("objects")
     row = [0, 1, 2, 1, *[4000] * 5, 1]
-    expected = [UNLABELLED, 0, 2, 0, 1, 2, 2, 2, 1, 0]  # a dot has no rim
+    expected = [0, 0, 2, 0, 1, 2, 2, 2, 1, 0]  # a dot has no rim
     assert classes_of([row] * 9, options)[4].tolist() == expected
 
 
 @given(annotations)
 def test_every_pixel_keeps_its_meaning_and_unlabelled_ones_weigh_nothing(annotation):
     target = make_target(example(annotation), TargetOptions("objects"))
-    assert ((target.classes == UNLABELLED) == (annotation == 0)).all()
+    unlabelled = target.classes == UNLABELLED
+    assert (annotation[unlabelled] == 0).all()
+    assert not unlabelled[annotation >= 1].any()
     assert (target.classes[annotation == 1] == 0).all()
     assert ((annotation >= 2) == np.isin(target.classes, (1, 2))).all()
-    assert not target.separation[annotation == 0].any()
+    assert not target.separation[unlabelled].any()
+    assert np.array_equal(target.objects == 0, unlabelled)
+
+
+def test_unlabelled_pixels_right_beside_an_object_are_background_and_no_others():
+    annotation = np.zeros((15, 15), int)
+    annotation[5:9, 5:9] = 2
+    away = distance_transform_edt(annotation == 0)
+    target = make_target(example(annotation), TargetOptions("objects"))
+    assert (target.classes[(away > 0) & (away <= 2.5)] == 0).all()
+    assert (target.classes[away > 2.5] == UNLABELLED).all()
 
 
 @given(annotations)

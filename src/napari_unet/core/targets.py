@@ -30,6 +30,8 @@ class ClassLabel:
 
 OBJECT_CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "rim"), ClassLabel(3, 1, "core"))
 """What the network of the task objects tells apart; in an annotation every value above 1 is an object."""
+RING = 2.5
+"""Pixels around a painted object that are taken for background, unless they are labelled otherwise."""
 CORE_DEPTH = 0.5
 """Where the core of an object begins: this share of the way from its border to its middle."""
 
@@ -78,7 +80,7 @@ class Target:
     place : tuple of int
         Where the region's first pixel lies in it, see `Example`.
     objects : ndarray of integers, shape (*spatial), optional
-        The annotation itself in the task objects: 0 = unlabelled, 1 = background, others are objects.
+        What is known in the task objects: 0 = nothing, 1 = background, others are objects.
     """
 
     image: NDArray[np.float32]
@@ -146,6 +148,8 @@ def make_target(example: Example, options: TargetOptions) -> Target:
 
     In the task objects, an object is rim near its border and core further inside. The boundary term of the
     weight map of Ronneberger et al. 2015 is measured with a line between touching objects, and lies on it.
+    Unlabelled pixels right beside an object are taken for background: that is what separates it from
+    whatever else there is. Nothing is assumed of other unlabelled pixels.
 
     Parameters
     ----------
@@ -169,16 +173,14 @@ def make_target(example: Example, options: TargetOptions) -> Target:
     >>> image = np.zeros((1, 2, 3), np.float32)
     >>> example = Example(image, np.array([[0, 1, 1], [2, 2, 3]]), (1.0, 1.0))
     >>> make_target(example, TargetOptions("objects")).classes
-    array([[255,   0,   0],
-           [  2,   1,   1]], dtype=uint8)
+    array([[0, 0, 0],
+           [2, 1, 1]], dtype=uint8)
     """
     if options.task == "objects":
-        classes, separation = _object_target(example, options)
-    else:
-        classes = _class_indices(example.annotation, options.classes)
-        separation = np.zeros(classes.shape, np.float32)
-    objects = example.annotation if options.task == "objects" else None
-    return Target(example.image, classes, separation, example.source, example.place, objects)
+        return _object_target(example, options)
+    classes = _class_indices(example.annotation, options.classes)
+    separation = np.zeros(classes.shape, np.float32)
+    return Target(example.image, classes, separation, example.source, example.place)
 
 
 def separate_touching(objects: Annotation) -> Annotation:
@@ -284,11 +286,22 @@ def _class_indices(annotation: Annotation, classes: tuple[ClassLabel, ...]) -> N
     return indices
 
 
-def _object_target(example: Example, options: TargetOptions) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    objects = np.where(example.annotation >= 2, example.annotation, 0)
-    classes = np.select(
-        [example.annotation == 0, core_of(objects, example.spacing), objects > 0], [UNLABELLED, 2, 1]
-    )
+def _object_target(example: Example, options: TargetOptions) -> Target:
+    annotation = _ringed(example.annotation, example.spacing)
+    objects, unlabelled = np.where(annotation >= 2, annotation, 0), annotation == 0
+    classes = np.select([unlabelled, core_of(objects, example.spacing), objects > 0], [UNLABELLED, 2, 1])
     separated = separate_touching(objects)
     weights = separation_weights(separated, w0=options.w0, sigma=options.sigma, spacing=example.spacing)
-    return classes.astype(np.uint8), np.where(example.annotation == 0, np.float32(0), weights)
+    weights = np.where(unlabelled, np.float32(0), weights)
+    return Target(example.image, classes.astype(np.uint8), weights, example.source, example.place, annotation)
+
+
+def _ringed(annotation: Annotation, spacing: Sequence[float]) -> Annotation:
+    """Call unlabelled pixels beside objects background."""
+    unlabelled, objects = annotation == 0, annotation >= 2
+    if not (unlabelled.any() and objects.any()):
+        return annotation
+    away = ndimage.distance_transform_edt(~objects, sampling=np.divide(spacing, min(spacing)))
+    ringed = annotation.copy()
+    ringed[unlabelled & (away <= RING)] = 1
+    return ringed

@@ -17,13 +17,15 @@ Field = tuple[NDArray[np.uint8], NDArray[np.integer]]
 Tenths = tuple[int, int]
 """Foreground and core."""
 
-COARSE = list(product((3, 5, 7), (1, 3, 5, 7, 9)))
+USUAL = (5, 8)
+"""Rules that suit most images; where few objects are annotated nothing else is sure to suit better."""
+COARSE = [*product((3, 5, 7), (1, 3, 5, 7, 9)), USUAL]
 """What is tried first; then what lies around the best of it."""
 N_TRIALS = len(COARSE) + 8
 FOUND = (0.5, 0.6, 0.7, 0.8)
 """IoU from which an object counts as found."""
-MUCH_ALIKE = 0.005
-"""Scores that differ by less differ by chance."""
+CHANCE = 0.3
+"""Scores of n objects differ by chance by this over the square root of n."""
 PIXELS_PER_SECOND = 10_000_000
 """About as many as a slow core makes objects of and compares."""
 BACKGROUND, IGNORED = 1, 1
@@ -34,7 +36,8 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
 
     The measure is the number of objects found over that of all annotated or predicted ones, its mean at an
     IoU of 0.5, 0.6, 0.7 and 0.8, all fields taken together. What is not annotated counts neither way, nor do
-    annotated objects that the border of their field cuts. Of rules that are much alike the middle is taken.
+    annotated objects that the border of their field cuts. What is found among unlabelled pixels cannot be
+    judged; so of rules whose scores differ by no more than chance those nearest to `USUAL` are taken.
 
     Parameters
     ----------
@@ -59,7 +62,7 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
     >>> annotation = np.ones((5, 9), int)
     >>> annotation[1:4, 1:4], annotation[1:4, 5:8] = 2, 3
     >>> fit_rules([(scores, annotation)])
-    ObjectRules(foreground=0.5, core=0.7, min_size=4, reach=(3, 3))
+    ObjectRules(foreground=0.5, core=0.8, min_size=4, reach=(3, 3))
     """
     annotated = [_known(scores, annotation) for scores, annotation in fields if (annotation > 1).any()]
     if not annotated:
@@ -72,7 +75,7 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
     if not len(sizes):
         return ObjectRules(reach=extent)
     least = int(np.percentile(sizes, 5) / 2)
-    return _search(parts, ObjectRules(min_size=least, reach=extent))
+    return _search(parts, ObjectRules(min_size=least, reach=extent), CHANCE / len(sizes) ** 0.5)
 
 
 def largest_extents(annotations: Sequence[NDArray[np.integer]]) -> tuple[int, ...]:
@@ -140,12 +143,12 @@ def _sizes(truth: NDArray[np.integer]) -> NDArray[np.int64]:
     return sizes[sizes > 0]
 
 
-def _search(parts: Sequence[Field], rules: ObjectRules) -> ObjectRules:
+def _search(parts: Sequence[Field], rules: ObjectRules, chance: float) -> ObjectRules:
     """Try rules coarsely, and then around the best."""
     tried = {tenths: _score(parts, _with(rules, tenths)) for tenths in COARSE}
-    around = set(_around(_middle(tried))) - set(tried)
+    around = set(_around(max(tried, key=lambda tenths: tried[tenths]))) - set(tried)
     tried |= {tenths: _score(parts, _with(rules, tenths)) for tenths in sorted(around)}
-    return _with(rules, _middle(tried))
+    return _with(rules, _nearest_to_usual(tried, chance))
 
 
 def _around(tenths: Tenths) -> Iterator[Tenths]:
@@ -153,13 +156,15 @@ def _around(tenths: Tenths) -> Iterator[Tenths]:
         yield foreground, min(max(core, 1), 9)
 
 
-def _middle(tried: dict[Tenths, float]) -> Tenths:
-    """Of the best trials choose the one nearest to the middle of them all."""
-    highest = max(tried.values())
-    alike = np.array([tenths for tenths, score in tried.items() if score >= highest - MUCH_ALIKE])
-    away = ((alike - alike.mean(axis=0)) ** 2).sum(axis=1)
-    foreground, core = alike[away.argmin()].tolist()
-    return foreground, core
+def _nearest_to_usual(tried: dict[Tenths, float], chance: float) -> Tenths:
+    """Of the trials that are as good as the best choose the nearest to what is usual."""
+    least = max(tried.values()) - chance
+    alike = [tenths for tenths, score in tried.items() if score >= least]
+    return min(alike, key=lambda tenths: (_away(tenths), -tried[tenths]))
+
+
+def _away(tenths: Tenths) -> int:
+    return sum((at - usual) ** 2 for at, usual in zip(tenths, USUAL, strict=True))
 
 
 def _with(rules: ObjectRules, tenths: Tenths) -> ObjectRules:

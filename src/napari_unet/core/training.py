@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from math import isfinite
+from math import inf, isfinite
 from time import perf_counter, sleep
 
 import numpy as np
@@ -264,7 +264,9 @@ class _Run:
             return
         with self._working():
             predict = partial(predict_region, Predictor(self._learner.average))
-            self._rules = fit_objects(self._supply, predict, VALIDATION_SHARE * start)
+            # equal runs of so many steps are to give equal rules, whatever the clock says
+            seconds = inf if self._config.steps else VALIDATION_SHARE * start
+            self._rules = fit_objects(self._supply, predict, seconds)
         self._next_fit = self._seconds + (self._seconds - start) / VALIDATION_SHARE
 
     def _described(self, network: Network) -> Model:
