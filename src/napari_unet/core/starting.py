@@ -1,6 +1,7 @@
 """A model to start training from: a fresh one, or one that keeps what another has learnt."""
 
 from dataclasses import dataclass, replace
+from math import log
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from napari_unet.core.devices import choose_device
 from napari_unet.core.examples import Dataset
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks import SKIPS, build_network, network_config
-from napari_unet.core.networks.unet import UNetConfig
+from napari_unet.core.networks.unet import UNet, UNetConfig
 
 DEFAULT_SIZE = {"cpu": (16, 3), "mps": (32, 4), "cuda": (32, 4)}
 """Width and depth of the U-Net on each kind of device: what learns most in the first minute or two."""
@@ -77,6 +78,9 @@ def _untrained(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(architecture, config)
+    if dataset.task == "objects" and isinstance(network, UNet):
+        with torch.no_grad():  # rim and core are two classes: at first background is as likely as both
+            network.head.get_parameter("bias")[0] += log(len(dataset.classes) - 1)
     return Model(
         network.to(device),
         architecture,

@@ -199,6 +199,8 @@ class _Run:
         self._schedule.record(self._seconds, None if update.score is None else update.score.mean_dice)
         self._next_score = self._now + self._score_pause(self._seconds - start)
         yield update
+        if self._is_watched:
+            self._fit_rules()
 
     def preview(self) -> Iterator[TrainUpdate]:
         """Predict the view: at once when it is new and there is something to show, else when it is time."""
@@ -215,7 +217,7 @@ class _Run:
             self._next_preview += UPDATE_SECONDS  # it may have failed at once: no flood of messages
             yield self._update("memory is short: the view is not predicted now")
         else:
-            yield replace(self._update(), view=view, preview=preview)
+            yield replace(self._update(), view=view, preview=preview, objects=self._rules)
 
     def _predict_view(self, view: View) -> NDArray[np.float32]:
         with self._working():

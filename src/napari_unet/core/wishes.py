@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_unet.core.learner import Learner
 from napari_unet.core.modelfile import Model
+from napari_unet.core.objects import ObjectRules
 from napari_unet.core.targets import Example
 from napari_unet.core.validation import ValidationScore
 
@@ -74,6 +75,8 @@ class TrainUpdate:
         The view that ``preview`` belongs to.
     preview : ndarray of float32, shape (n_classes, *spatial), or None
         Probabilities over the view.
+    objects : ObjectRules or None
+        How objects are found in a preview, as far as is known.
     model : Model or None
         The model as it is, where a snapshot was asked for: a copy on the CPU that nobody changes.
     """
@@ -87,6 +90,7 @@ class TrainUpdate:
     message: str = ""
     view: View | None = None
     preview: NDArray[np.float32] | None = None
+    objects: ObjectRules | None = None
     model: Model | None = None
 
 

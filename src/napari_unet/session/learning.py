@@ -91,7 +91,8 @@ def _shown(update: TrainUpdate, look: Look | None, model: Model) -> Shown:
     """Turn probabilities (n_classes, *spatial) into the small array that is shown; drop a stale preview."""
     if update.preview is None or look is None or update.view is not look.view:
         return Shown(replace(update, preview=None))
-    return Shown(replace(update, preview=None), look, _numbers(update.preview, look, model))
+    known = replace(model, objects=update.objects)  # of this training, not of the model that it began with
+    return Shown(replace(update, preview=None), look, _numbers(update.preview, look, known))
 
 
 def _numbers(probabilities: NDArray[np.float32], look: Look, model: Model) -> NDArray[np.unsignedinteger]:
