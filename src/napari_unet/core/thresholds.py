@@ -26,6 +26,8 @@ FOUND = (0.5, 0.6, 0.7, 0.8)
 """IoU from which an object counts as found."""
 CHANCE = 0.3
 """Scores of n objects differ by chance by this over the square root of n."""
+MANY = 100
+"""So many objects tell how small others may be."""
 PIXELS_PER_SECOND = 10_000_000
 """About as many as a slow core makes objects of and compares."""
 BACKGROUND, IGNORED = 1, 1
@@ -52,7 +54,7 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
     -------
     ObjectRules
         With the extent of the largest annotated object; the smallest size is half that of the smallest
-        twentieth of those that are whole. Without any of them the defaults.
+        twentieth of those that are whole, a quarter where these are few. Without any of them the defaults.
 
     Examples
     --------
@@ -62,7 +64,7 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
     >>> annotation = np.ones((5, 9), int)
     >>> annotation[1:4, 1:4], annotation[1:4, 5:8] = 2, 3
     >>> fit_rules([(scores, annotation)])
-    ObjectRules(foreground=0.5, core=0.8, min_size=4, reach=(3, 3))
+    ObjectRules(foreground=0.5, core=0.8, min_size=2, reach=(3, 3))
     """
     annotated = [_known(scores, annotation) for scores, annotation in fields if (annotation > 1).any()]
     if not annotated:
@@ -74,7 +76,7 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
     sizes = np.concatenate([_sizes(truth) for _, truth in parts])
     if not len(sizes):
         return ObjectRules(reach=extent)
-    least = int(np.percentile(sizes, 5) / 2)
+    least = int(np.percentile(sizes, 5) / (2 if len(sizes) >= MANY else 4))
     return _search(parts, ObjectRules(min_size=least, reach=extent), CHANCE / len(sizes) ** 0.5)
 
 
