@@ -25,10 +25,11 @@ from napari_unet.core.journal import Journal
 from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import Model, load_model, save_model
 from napari_unet.core.networks.unet import UNet, UNetConfig
+from napari_unet.core.objects import ObjectRules
 from napari_unet.core.plan import plan_stack
 from napari_unet.core.request import Request
 from napari_unet.core.stacks import segment_stack
-from napari_unet.core.targets import ClassLabel
+from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
 from napari_unet.core.unfinished import Unfinished
 
 KILL_NINE = Path(__file__).with_name("kill_nine_stack.py")
@@ -48,11 +49,20 @@ def random_model(seed=0, ndim=2):
     return Model(network, "unet", "classes", CLASSES, *about)
 
 
+def growing_model():
+    """Knows rim and core, and finds many objects in noise: some too small, some at the border."""
+    torch.manual_seed(0)
+    network = UNet(UNetConfig(width=2, depth=1, norm="none", n_classes=3)).eval()
+    about = ("YX", (1.0, 1.0), "pixel", ("",), "percentile", {}, "0")
+    return Model(network, "unet", "objects", OBJECT_CLASSES, *about, ObjectRules(0.6, 0.4, 9, (9, 9)))
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A model and a stack of two planes that are wide, so that there is a pyramid."""
     folder = tmp_path_factory.mktemp("Zellen und Kerne ä")
     save_model(random_model(), folder / "model.safetensors")
+    save_model(growing_model(), folder / "growing.safetensors")
     stack = np.random.default_rng(0).integers(0, 1000, (2, 40, 530)).astype(np.uint16)
     tifffile.imwrite(folder / "image.tif", stack, imagej=True, metadata={"axes": "ZYX"})
     return folder
@@ -145,6 +155,27 @@ def test_a_run_that_was_killed_at_any_moment_is_gone_on_with(kind, suffix, segme
             assert (said["status"], said["error"]) == (0, None)
             assert sorted(said["predicted"]) == sorted(set(range(8)) - done)
         expect_whole(output, whole)
+
+
+def test_objects_that_are_grown_sifted_and_linked_survive_a_kill_in_any_phase(segmenting, files, tmp_path):
+    wish = {"min_size": 12, "keep_border": False, "link": True}
+    order = {"kind": "objects", "config": wish, "model": str(files / "growing.safetensors")}
+    (tmp_path / "whole").mkdir()
+    said = segmenting(tmp_path / "whole" / "result.ome.zarr", **order)
+    whole, n_touches = tree_hash(tmp_path / "whole" / "result.ome.zarr"), said["n_touches"]
+    assert not said["error"] and open_image(tmp_path / "whole" / "result.ome.zarr").read().max() > 20
+    reached = set()
+    for kill_at in np.linspace(n_touches // 8, n_touches - 5, 6).astype(int).tolist():
+        output = tmp_path / str(kill_at) / "result.ome.zarr"
+        output.parent.mkdir()
+        assert segmenting(output, kill_at=kill_at, **order)["status"] in (-9, 0)
+        done = {phase: len(noted(output, phase)) for phase in ("tiles", "seeds", "objects", "links")}
+        reached |= {phase for phase, n_tasks in done.items() if n_tasks}
+        if not is_over(output):
+            said = segmenting(output, resume=True, **order)
+            assert (said["error"], len(said["predicted"])) == (None, 8 - done["tiles"])
+        expect_whole(output, whole)
+    assert reached == {"tiles", "seeds", "objects", "links"}
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("objects", ".ome.zarr"), ("labels", ".tif")])
@@ -257,6 +288,8 @@ def test_an_image_that_was_saved_again_or_differs_in_a_pixel_is_refused(begun, t
         ("precision", "fp32" if computes_bf16(torch.device("cpu")) else "bf16", ".*"),
         ("match_spacing", True, "False"),
         ("score_type", "uint8", "float32"),
+        ("min_size", 5, "None"),
+        ("keep_border", False, "True"),
     ],
 )
 def test_another_option_is_refused(option, value, before, begun, tmp_path):
@@ -386,7 +419,7 @@ def test_a_leftover_folder_without_a_journal_is_begun_anew(files, tmp_path):
     assert os.listdir(tmp_path) == ["a.tif"]
 
 
-@pytest.mark.parametrize("phase", ["join", "publish"])
+@pytest.mark.parametrize("phase", ["seeds", "count", "publish"])
 def test_a_disk_that_is_full_in_the_end_is_named_in_a_sentence(phase, files, tmp_path, monkeypatch):
     note = Journal.note
 
