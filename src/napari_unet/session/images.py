@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import psutil
 from napari.layers import Image as ImageLayer
+from napari.layers import Labels, Layer
 from numpy.typing import DTypeLike, NDArray
 
 from napari_unet.core.io import Image
@@ -48,7 +49,7 @@ class ImageChoice:
             )
         if self.axes not in possible_axes(self.layers[0]):
             raise ValueError(
-                f"{self.name}: axes {self.axes!r} do not fit its shape {_shape(self.layers[0])}; "
+                f"{self.name}: axes {self.axes!r} do not fit its shape {full_shape(self.layers[0])}; "
                 f"choose one of {', '.join(possible_axes(self.layers[0]))}"
             )
         if self.channels is not None:
@@ -66,7 +67,7 @@ class ImageChoice:
             return len(self.layers)
         if self.layers[0].rgb:
             return len(_RGB)
-        return _shape(self.layers[0])[self.axes.index("C")]
+        return full_shape(self.layers[0])[self.axes.index("C")]
 
     @property
     def plane_axes(self) -> str:
@@ -77,13 +78,13 @@ class ImageChoice:
     def plane_shape(self) -> tuple[int, ...]:
         """Sizes of these axes; all channels share their planes."""
         # not strict: a layer may have been given data of another shape, which then does not fit
-        sizes = zip(self.plane_axes, _shape(self.layers[0])[:-2], strict=False)
+        sizes = zip(self.plane_axes, full_shape(self.layers[0])[:-2], strict=False)
         return tuple(1 if axis == "C" else size for axis, size in sizes)
 
     @property
     def annotation_shape(self) -> tuple[int, ...]:
         """Shape of what is painted on or predicted for this image: (*plane_shape, Y, X)."""
-        return (*self.plane_shape, *_shape(self.layers[0])[-2:])
+        return (*self.plane_shape, *full_shape(self.layers[0])[-2:])
 
 
 def possible_axes(layer: ImageLayer) -> tuple[str, ...]:
@@ -111,7 +112,7 @@ def guess_axes(layer: ImageLayer) -> str:
 def open_layers(choice: ImageChoice) -> Image:
     """Return the chosen layers as one image; its pixels are read a region at a time."""
     pixels = [_Pixels(layer) for layer in choice.layers]
-    sizes, unit = _voxel(choice)
+    sizes, unit = _voxel_size(choice.layers[0], choice.axes)
     data: LazyArray = pixels[0]
     axes, names = choice.axes, [str(layer.name) for layer in choice.layers]
     if len(pixels) > 1:
@@ -124,13 +125,35 @@ def open_layers(choice: ImageChoice) -> Image:
     return image if choice.channels is None else override(image, channels=choice.channels)
 
 
+def labels_axes(layer: Labels) -> str:
+    """Return what the axes of labels mean without an image: what their axis labels tell, or what is usual.
+
+    There is no answer where they have too many.
+    """
+    found = _labelled_axes(layer)
+    if found[-2:] == "YX" and sorted(found[:-2]) in ([], ["T"], ["Z"], ["T", "Z"]):
+        return found
+    usual = _DEFAULT_AXES[:3]  # without channels
+    return usual[layer.ndim - 2] if layer.ndim - 2 < len(usual) else ""
+
+
+def open_objects(layer: Labels, axes: str) -> Image:
+    """Return labels as an image of objects; its pixels are read a region at a time."""
+    return make_image(_Pixels(layer), axes, *_voxel_size(layer, axes), (), str(layer.name))
+
+
+def full_shape(layer: Layer) -> tuple[int, ...]:
+    """Shape in full resolution, without the samples of colours."""
+    return tuple(map(int, layer.level_shapes[0]))
+
+
 def placement(choice: ImageChoice) -> dict[str, Any]:
     """Return where a layer of `annotation_shape` has to lie to cover the image, at every channel."""
     layer = choice.layers[0]
     repeats = np.ones(layer.ndim)
     if "C" in choice.plane_axes:
         axis = choice.plane_axes.index("C")
-        repeats[axis] = _shape(layer)[axis]
+        repeats[axis] = full_shape(layer)[axis]
     scale = np.asarray(layer.scale)
     linear = _as_matrix(layer) * scale  # columns: where one step along each axis leads
     return {
@@ -200,16 +223,11 @@ class _Channels:
 
 
 def _check_layer(layer: ImageLayer, first: ImageLayer) -> None:
-    if (_shape(layer), layer.rgb) != (_shape(first), first.rgb):
+    if (full_shape(layer), layer.rgb) != (full_shape(first), first.rgb):
         raise ValueError(
-            f"{layer.name} has the shape {_shape(layer)} and {first.name} {_shape(first)}: "
+            f"{layer.name} has the shape {full_shape(layer)} and {first.name} {full_shape(first)}: "
             "choose layers of equal shape as channels"
         )
-
-
-def _shape(layer: ImageLayer) -> tuple[int, ...]:
-    """Shape in full resolution, without the samples of colours."""
-    return tuple(map(int, layer.level_shapes[0]))
 
 
 def _labelled_axes(layer: ImageLayer) -> str:
@@ -217,15 +235,14 @@ def _labelled_axes(layer: ImageLayer) -> str:
     return "".join(_WORDS.get(label, label) for label in labels)
 
 
-def _voxel(choice: ImageChoice) -> tuple[dict[str, float], str]:
+def _voxel_size(layer: Layer, axes: str) -> tuple[dict[str, float], str]:
     """Size of each spatial axis, and the unit of them all."""
-    layer = choice.layers[0]
     turned = np.asarray(layer.affine.linear_matrix) @ np.asarray(layer.rotate)
     sizes = np.linalg.norm(turned, axis=0) * np.abs(layer.scale)
     units = [unit_symbol(str(unit)) for unit in layer.units]
     found = {
         axis: (float(f"{size:.12g}"), unit)  # without the noise of rotations
-        for axis, size, unit in zip(choice.axes, sizes, units, strict=False)  # colours have no size
+        for axis, size, unit in zip(axes, sizes, units, strict=False)  # colours have no size
         if axis in "ZYX"
     }
     return common_unit(found)

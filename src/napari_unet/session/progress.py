@@ -9,8 +9,8 @@ from napari.utils import cancelable_progress
 class Progress:
     """A progress bar with a button to cancel; to be used in the GUI thread only."""
 
-    def __init__(self, words: str, cancel: Callable[[], object]) -> None:
-        self._bar = _Bar(desc=words, total=0, unit="tile", miniters=1, cancel_callback=cancel)
+    def __init__(self, words: str, cancel: Callable[[], object], unit: str = "tile") -> None:
+        self._bar = _Bar(desc=words, total=0, unit=unit, miniters=1, cancel_callback=cancel)
         self._words = words
         self._showing = self._closed = False
 

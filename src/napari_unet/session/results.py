@@ -123,6 +123,11 @@ class Results:
         of_objects = (each for each in self._results if each.layout.kind == "objects")
         return [each.overlay.layer for each in of_objects if each.fits(choice, each.layout)]
 
+    def objects(self) -> dict[Labels, ImageChoice]:
+        """Return every layer that holds objects, and of which image they are."""
+        shown = (each for each in self._results if each.layout.kind == "objects" and each.overlay.is_shown)
+        return {each.overlay.layer: each.choice for each in shown}
+
     def left(self, choice: ImageChoice | None) -> Begun | None:
         """Return what was left in the middle of this image."""
         of_image = (each.left for each in self._results if choice and is_same(each.choice, choice))

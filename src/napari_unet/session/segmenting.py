@@ -111,6 +111,15 @@ class Segmenting:
         """Return the layers that hold objects of this image."""
         return self._results.objects_of(choice)
 
+    def objects(self) -> dict[Labels, ImageChoice]:
+        """Return every layer that holds objects, and of which image they are."""
+        return self._results.objects()
+
+    @property
+    def at_work(self) -> Labels | None:
+        """The layer that is being written."""
+        return self._job.result.overlay.layer if self._job and self._job.result else None
+
     def drop_gone(self) -> None:
         """Forget results whose layers, or whose images, have been deleted."""
         self._results.drop_gone()

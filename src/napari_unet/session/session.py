@@ -18,6 +18,7 @@ from napari_unet.session.files import Files
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.jobs import Failure, Jobs, Listener, Start, run_now
 from napari_unet.session.keeping import Keeping
+from napari_unet.session.measuring import Measuring
 from napari_unet.session.pointing import Pointing
 from napari_unet.session.preparing import load_torch
 from napari_unet.session.previews import Previews
@@ -56,15 +57,16 @@ class Session:
         preview_pause: float = 0.0,
     ) -> None:
         self.viewer = viewer
-        self._jobs = Jobs(start, Listener(self.updated.emit, self._say, self._fail), threads)
+        self._jobs = Jobs(start, Listener(self.updated.emit, self.said.emit, self._fail), threads)
         self.desk = Desk(viewer)
         self.teaching = Teaching(self.desk, Previews(viewer, preview_pause), self._jobs)
         self.correcting = Correcting(viewer, self.desk, self.teaching, self._jobs)
         self.weights = WeightView(viewer, self.desk, self.teaching, self._jobs)
         self.segmenting = Segmenting(viewer, start, self._fail)
         self.segmenting.threads = threads
-        self.segmenting.said.connect(self._say)
+        self.segmenting.said.connect(self.said.emit)
         self.segmenting.changed.connect(self._share_the_computer)
+        self.measuring = Measuring(viewer, self.desk, self.segmenting, self._jobs, self._verb)
         predicted = self.teaching.previews.objects_of, self.segmenting.objects_of
         self.pointing = Pointing(viewer, self.desk, predicted, self._act)
         self.keeping = Keeping(self._jobs)
@@ -102,6 +104,7 @@ class Session:
         self.segmenting.drop_gone()
         self.desk.find_image()
         self.pointing.follow()
+        self.measuring.follow()
         self.keeping.look_for(self.desk.choice)
 
     def follow_painting(self) -> None:
@@ -171,7 +174,7 @@ class Session:
         """Change what is painted, say what was done, and learn it."""
         with self._verb():
             self.follow_painting()
-            self._say(edit())
+            self.said.emit(edit())
             self.follow_painting()
 
     def set_settings(self, settings: Settings) -> None:
@@ -301,6 +304,7 @@ class Session:
         """End what runs, and keep what has been painted; whoever ticks next goes on from here."""
         self.teaching.close()
         self.segmenting.cancel()
+        self.measuring.cancel()
         with self._jobs.telling():
             self.follow_painting()
         self.keeping.close(self.teaching)
@@ -313,9 +317,6 @@ class Session:
         with self._jobs.telling():
             yield
         self._refresh()
-
-    def _say(self, sentence: str) -> None:
-        self.said.emit(sentence)
 
     def _fail(self, problem: Failure) -> None:
         self.failed.emit(problem)

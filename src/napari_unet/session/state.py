@@ -30,6 +30,18 @@ class ImageState:
 
 
 @dataclass(frozen=True)
+class MeasureState:
+    """What can be measured: the name of the layer, why it cannot be, and what was found in it."""
+
+    layer: str = ""
+    why_not: str = ""
+    count: str = ""
+    has_planes: bool = False
+    busy: bool = False
+    ending: bool = False
+
+
+@dataclass(frozen=True)
 class SessionState:
     """Everything that the dock shows; equal states look alike.
 
@@ -57,4 +69,5 @@ class SessionState:
     segmenting: bool = False
     cancelling: bool = False
     begun: str = ""
+    measure: MeasureState = field(default_factory=MeasureState)
     kept: str = ""

@@ -37,6 +37,7 @@ def summarise(session: "Session") -> SessionState:
         segmenting=session.segmenting.busy,
         cancelling=session.segmenting.is_ending,
         begun=session.segmenting.left(desk.choice),
+        measure=session.measuring.state,
         kept=session.keeping.offer.offer if session.keeping.offer else "",
     )
 

@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 MODEL_FILES = "napari-unet model (*.safetensors)"
 ANNOTATION_FILES = "TIFF (*.tif *.tiff)"
+TABLE_FILES = "Table (*.csv *.tsv)"
 RESULT_FILES = "OME-TIFF (*.ome.tif *.ome.tiff *.tif *.tiff);;OME-Zarr (*.ome.zarr *.zarr)"
 
 

@@ -20,6 +20,7 @@ from napari_unet.widgets.classes_form import ClassesForm
 from napari_unet.widgets.correct_part import CorrectPart
 from napari_unet.widgets.image_part import ImagePart
 from napari_unet.widgets.layouts import Folded, column
+from napari_unet.widgets.measure_part import MeasurePart
 from napari_unet.widgets.message import Message, RestoreBanner
 from napari_unet.widgets.model_part import ModelPart
 from napari_unet.widgets.planes_part import PlanesPart
@@ -57,6 +58,7 @@ class Dock(QWidget):
             self._training,
             CorrectPart(self.session),
             SegmentPart(self.session),
+            MeasurePart(self.session),
             ModelPart(self.session),
         )
         self._parts = (banner, *parts, settings)

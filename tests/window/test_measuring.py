@@ -1,0 +1,56 @@
+"""Objects are measured, clicked on, saved and boxed by mouse in a real window, beside napari's own table."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from qtpy.QtWidgets import QLabel, QTableView
+from user import User
+
+
+def said(user: User) -> str:
+    """What the dock says."""
+    return str(user.widget("message_words", QLabel).text())
+
+
+def test_objects_are_measured_clicked_saved_and_boxed(user: User, tmp_path: Path):
+    user.open_sample("Nuclei")
+    user.open_dock()
+    layer = user.viewer.layers[f"{user.image.name} truth"]
+    layer.visible = True
+    user.viewer.layers.selection.active = layer
+    user.wait("the part for measuring", lambda: user.is_offered("measure"))
+    user.click("measure")
+    user.wait("the features", lambda: len(layer.features))
+    n_objects = len(np.unique(layer.data)) - 1
+    user.wait("the count", lambda: f"{n_objects} objects" in said(user))
+
+    _, table_widget = user.viewer.window.add_plugin_dock_widget("napari", "Features table widget")
+    user.pump(0.5)
+    user.see_all()
+    table = table_widget.findChild(QTableView)
+    sizes = np.bincount(layer.data.ravel())[1:]
+    number = int(sizes.argmax()) + 1
+    rows, columns = np.nonzero(layer.data == number)
+    nearest = np.hypot(rows - rows.mean(), columns - columns.mean()).argmin()
+    user.click(user.on_canvas(layer, (rows[nearest], columns[nearest])))
+    user.wait("its row", lambda: said(user).lower().startswith(f"object {number}: area"))
+    assert layer.selected_label == number
+    selected = {index.row() for index in table.selectionModel().selectedRows()}
+    assert selected == {number}, "napari's table follows the click"
+    user.photograph("a row of the table")
+
+    user.click("boxes")
+    name = f"{layer.name} boxes"
+    user.wait("the boxes", lambda: name in user.viewer.layers)
+    assert user.viewer.layers[name].nshapes == n_objects
+    user.photograph("boxes")
+
+    path = tmp_path / "nuclei.csv"
+    with user.answering(user.file_name(path)):
+        user.click("save_table")
+    user.wait("the file", path.exists)
+    with path.open() as file:
+        assert [int(row["label"]) for row in csv.DictReader(file)] == list(range(1, n_objects + 1))
+    user.wait("that is said", lambda: "nuclei.csv" in said(user))
+    user.photograph("saved")
