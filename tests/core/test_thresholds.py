@@ -94,7 +94,7 @@ def test_where_every_rule_is_as_good_the_usual_one_is_taken():
     scores[:, annotation > 1] = 255
     scores[:, annotation == 1] = 0
     fitted = fit_rules([(scores, annotation)])
-    assert (fitted.foreground, fitted.core) == (0.5, 0.8)
+    assert (fitted.foreground, fitted.core) == (0.5, 0.9)
 
 
 def test_the_numbers_of_objects_mean_nothing():

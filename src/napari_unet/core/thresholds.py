@@ -17,9 +17,9 @@ Field = tuple[NDArray[np.uint8], NDArray[np.integer]]
 Tenths = tuple[int, int]
 """Foreground and core."""
 
-USUAL = (5, 8)
+USUAL = (5, 9)
 """Rules that suit most images; where few objects are annotated nothing else is sure to suit better."""
-COARSE = [*product((3, 5, 7), (1, 3, 5, 7, 9)), USUAL]
+COARSE = list(product((3, 5, 7), (1, 3, 5, 7, 9)))
 """What is tried first; then what lies around the best of it."""
 N_TRIALS = len(COARSE) + 8
 FOUND = (0.5, 0.6, 0.7, 0.8)
@@ -64,7 +64,7 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
     >>> annotation = np.ones((5, 9), int)
     >>> annotation[1:4, 1:4], annotation[1:4, 5:8] = 2, 3
     >>> fit_rules([(scores, annotation)])
-    ObjectRules(foreground=0.5, core=0.8, min_size=2, reach=(3, 3))
+    ObjectRules(foreground=0.5, core=0.9, min_size=2, reach=(3, 3))
     """
     annotated = [_known(scores, annotation) for scores, annotation in fields if (annotation > 1).any()]
     if not annotated:
