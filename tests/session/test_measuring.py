@@ -224,7 +224,7 @@ def test_flat_objects_are_said_to_have_areas(stack):
 
 
 def test_the_table_is_saved_whole(stack, tmp_path):
-    session, layer = stack((3, 64, 64), "TYX")
+    session, _ = stack((3, 64, 64), "TYX")
     session.measuring.measure()
     path = tmp_path / "cells.csv"
     path.write_text("of before")  # the dialog has asked
@@ -283,7 +283,7 @@ def test_boxes_of_a_stack_are_on_each_of_its_planes(stack, viewer):
 
 def test_too_many_boxes_are_those_of_the_slice_that_is_shown(stack, viewer, monkeypatch):
     monkeypatch.setattr(boxes, "MOST", 5)
-    session, layer = stack((4, 64, 64), "ZYX")
+    session, _ = stack((4, 64, 64), "ZYX")
     viewer.dims.set_current_step(0, 2)
     session.measuring.measure()
     session.measuring.show_boxes()

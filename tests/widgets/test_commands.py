@@ -93,6 +93,12 @@ def test_the_menu_segments_the_stack(viewer, with_model):
     assert set(np.unique(result.data)) <= {0, 2}
 
 
+def test_the_menu_measures_the_objects_of_the_selected_layer(viewer):
+    layer = viewer.add_labels((IMAGE > 250).astype(np.uint8) * 3, name="objects")
+    choose(viewer, "Layers", "Measure", "Measure the objects of this layer")
+    assert layer.features["volume"][3] == (layer.data == 3).sum()
+
+
 def test_without_a_model_the_dock_says_so(viewer):
     said = []
     commands.open_dock(viewer).session.failed.connect(said.append)

@@ -133,8 +133,7 @@ def labels_axes(layer: Labels) -> str:
     found = _labelled_axes(layer)
     if found[-2:] == "YX" and sorted(found[:-2]) in ([], ["T"], ["Z"], ["T", "Z"]):
         return found
-    usual = _DEFAULT_AXES[:3]  # without channels
-    return usual[layer.ndim - 2] if layer.ndim - 2 < len(usual) else ""
+    return {2: "YX", 3: "ZYX", 4: "TZYX"}.get(layer.ndim, "")
 
 
 def open_objects(layer: Labels, axes: str) -> Image:

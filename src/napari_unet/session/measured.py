@@ -1,6 +1,7 @@
 """A table of objects as features of their layer: the rows of the place that is shown, and one in words."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Measured:
         self.shown: Place | None = None
         self._labels = table["label"]
 
-    @property
+    @cached_property
     def count(self) -> str:
         """Say how many there are."""
         n_rows, n_times = len(self._labels), len(np.unique(self.table["timepoint"]))

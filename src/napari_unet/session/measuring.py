@@ -136,11 +136,9 @@ class Measuring:
         return max(there, key=layers.index, default=None)
 
     def _image_of(self, layer: Labels) -> ImageChoice | None:
-        """Return the image beneath, all channels of it: that of a result, or the chosen one if it fits."""
+        """Return the image beneath: that of a result, or the chosen one if it fits."""
         choice = self._segmenting.objects().get(layer, self._desk.choice)
-        if choice is None or choice.annotation_shape != full_shape(layer):
-            return None
-        return replace(choice, channels=None)
+        return choice if choice and choice.annotation_shape == full_shape(layer) else None
 
     def _why_not(self, layer: Labels | None) -> str:
         if layer is None:
@@ -276,8 +274,8 @@ def _save(table: "Table", path: Path) -> Generator[None, None, None]:
 
 
 def _open(choice: ImageChoice) -> Image:
-    """Return the image; a single channel needs no name in the columns."""
-    image = open_layers(choice)
+    """Return an image with all of its channels; a single one needs no name in the columns."""
+    image = open_layers(replace(choice, channels=None))
     return image if image.n_channels > 1 else replace(image, channels=("",))
 
 

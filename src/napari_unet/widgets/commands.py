@@ -21,6 +21,11 @@ def segment_stack() -> None:
     _session().segment_stack()
 
 
+def measure() -> None:
+    """Measure the objects of the selected layer, or of the uppermost result."""
+    _session().measuring.measure()
+
+
 def open_dock(viewer: Viewer) -> Dock:
     """Open the dock, or bring the one that is open to the front."""
     frame, dock = viewer.window.add_plugin_dock_widget("napari-unet")
