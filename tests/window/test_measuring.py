@@ -14,24 +14,25 @@ def said(user: User) -> str:
 
 
 def test_objects_are_measured_clicked_saved_and_boxed(user: User, tmp_path: Path):
-    user.open_sample("Nuclei")
+    user.open_sample()
     user.open_dock()
     layer = user.viewer.layers[f"{user.image.name} truth"]
     layer.visible = True
     user.viewer.layers.selection.active = layer
     user.wait("the part for measuring", lambda: user.is_offered("measure"))
+    user.click("measure_planes")
     user.click("measure")
     user.wait("the features", lambda: len(layer.features))
-    n_objects = len(np.unique(layer.data)) - 1
-    user.wait("the count", lambda: f"{n_objects} objects" in said(user))
+    n_objects = sum(len(np.unique(plane)) - 1 for plane in layer.data)
+    user.wait("the count", lambda: f"{n_objects} objects, each slice by itself" in said(user))
 
     _, table_widget = user.viewer.window.add_plugin_dock_widget("napari", "Features table widget")
     user.pump(0.5)
     user.see_all()
     table = table_widget.findChild(QTableView)
-    sizes = np.bincount(layer.data.ravel())[1:]
-    number = int(sizes.argmax()) + 1
-    rows, columns = np.nonzero(layer.data == number)
+    shown = layer.data[user.plane]
+    number = int(np.bincount(shown.ravel())[1:].argmax()) + 1
+    rows, columns = np.nonzero(shown == number)
     nearest = np.hypot(rows - rows.mean(), columns - columns.mean()).argmin()
     user.click(user.on_canvas(layer, (rows[nearest], columns[nearest])))
     user.wait("its row", lambda: said(user).lower().startswith(f"object {number}: area"))
@@ -51,6 +52,6 @@ def test_objects_are_measured_clicked_saved_and_boxed(user: User, tmp_path: Path
         user.click("save_table")
     user.wait("the file", path.exists)
     with path.open() as file:
-        assert [int(row["label"]) for row in csv.DictReader(file)] == list(range(1, n_objects + 1))
+        assert len(list(csv.DictReader(file))) == n_objects
     user.wait("that is said", lambda: "nuclei.csv" in said(user))
     user.photograph("saved")
