@@ -1,0 +1,245 @@
+"""Four ways to learn objects, each with the default U-Net, equal time and the images of objects.py.
+
+``PYTHONPATH=src python benchmarks/object_methods.py --json methods.json`` takes half an hour;
+``--from methods.json`` prints its table again. A row is kept as it ends.
+
+components
+    Background and object, with a background line between objects that touch and the paper's weight map. The
+    connected parts without the small ones, grown back by a pixel; the threshold suits the training images.
+border
+    Background, a border two pixels wide, and what is inside it, which is grown into the border.
+core
+    What the package does: background, rim, and the inner half of an object, which is grown into the rim.
+distance
+    The same with a core that begins by degrees: its share of the foreground is the depth of a pixel in its
+    object over the greatest depth, learnt by a term of the loss of its own.
+
+All but the first grow seeds by rules that the package fits at the end of the training.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import groupby, product
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from object_rows import Row, add_row, read_rows
+from objects import CPU, RECIPES, Part, run_part
+from scipy import ndimage
+from skimage.segmentation import expand_labels, find_boundaries
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_unet.core import segment, supply, training
+from napari_unet.core.batches import BatchSource
+from napari_unet.core.devices import describe_device
+from napari_unet.core.inference import Predictor, predict_region
+from napari_unet.core.losses import LOSSES, cross_entropy_dice
+from napari_unet.core.matching import score_object_images, score_objects
+from napari_unet.core.modelfile import Model
+from napari_unet.core.objects import connected_objects, fill_holes, number_in_order
+from napari_unet.core.targets import (
+    OBJECT_CLASSES,
+    UNLABELLED,
+    ClassLabel,
+    Example,
+    Target,
+    TargetOptions,
+    make_target,
+    separate_touching,
+)
+from napari_unet.core.thresholds import FOUND
+
+TWO_CLASSES = (OBJECT_CLASSES[0], ClassLabel(2, 1, "object"))
+BORDER = 2  # pixels
+THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
+DEPTH_WEIGHT = 3.0
+LEAST_DEPTH, DEPTH_STEPS = 100, 100  # how a map of classes says depths of 0 to 1; UNLABELLED is beyond
+
+Pixels = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class DeepTarget(Target):
+    """A target that knows how deep in its object every pixel lies, 0 to 1 (*spatial)."""
+
+    depth: NDArray[np.float32] | None = None
+
+
+def component_target(example: Example, options: TargetOptions) -> Target:
+    """Only objects without the line between them are foreground."""
+    target = make_target(example, options)
+    return with_classes(target, separate_touching(objects_of(target)) > 0)
+
+
+def border_target(example: Example, options: TargetOptions) -> Target:
+    """Give every object a border of the same width."""
+    target = make_target(example, options)
+    objects = objects_of(target)
+    away = ndimage.distance_transform_edt(~find_boundaries(objects, mode="inner"))
+    return with_classes(target, np.select([objects == 0, away < BORDER], [0, 1], 2))
+
+
+def distance_target(example: Example, options: TargetOptions) -> Target:
+    """Add the depths; rim and core stay what the training is scored on and what patches are drawn for."""
+    target = make_target(example, options)
+    return DeepTarget(**vars(target), depth=relative_depth(objects_of(target)))
+
+
+def objects_of(target: Target) -> Pixels:
+    """Objects without background (*spatial)."""
+    return np.where(target.objects > 1, target.objects, 0)
+
+
+def with_classes(target: Target, classes: Pixels) -> Target:
+    """Replace the classes of what is labelled."""
+    known = np.where(target.classes == UNLABELLED, UNLABELLED, classes)
+    return replace(target, classes=known.astype(np.uint8))
+
+
+def relative_depth(objects: Pixels) -> NDArray[np.float32]:
+    """Depth of a pixel in its object over the greatest there: little at the border, 1 in the middle."""
+    border = find_boundaries(objects, mode="inner")
+    depth = np.where(objects > 0, ndimage.distance_transform_edt(~border) + 1, 0)
+    greatest = ndimage.maximum(depth, objects, np.arange(objects.max() + 1))
+    return (depth / np.maximum(greatest, 1)[objects]).astype(np.float32)
+
+
+class DeepSource(BatchSource):
+    """Draw patches by class, and give the loss depths for classes."""
+
+    def __init__(self, targets: Sequence[DeepTarget], *arguments: Any, **options: Any) -> None:
+        super().__init__(targets, *arguments, **options)
+        self._targets = [with_classes(target, depth_classes(target)) for target in targets]
+        self._class_weights = torch.ones(UNLABELLED + 1)
+
+
+def depth_classes(target: DeepTarget) -> Pixels:
+    """0 in the background, else a number that says the depth (*spatial)."""
+    return np.where(target.classes == 0, 0, LEAST_DEPTH + np.rint(DEPTH_STEPS * target.depth))
+
+
+def depth_loss(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
+    """Learn foreground as the package does, and the core's share of it from the depth.
+
+    Cross-entropy is the Kullback-Leibler divergence but for what no network can change.
+    """
+    foreground = (classes >= LEAST_DEPTH) & (weight > 0)
+    logits = logits.float()
+    two = torch.stack([logits[:, 0], logits[:, 1:].logsumexp(1)], 1)  # its softmax has the same background
+    depth = (classes[foreground] - LEAST_DEPTH) / DEPTH_STEPS
+    core = (logits[:, 2] - logits[:, 1])[foreground]
+    share = F.binary_cross_entropy_with_logits(core, depth, reduction="sum") / max(1, len(depth))
+    return cross_entropy_dice(two, foreground.long(), weight) + DEPTH_WEIGHT * share
+
+
+METHODS: dict[str, tuple[tuple[Any, str, Any], ...]] = {  # what takes the place of which name of a module
+    "components": ((supply, "make_target", component_target),),
+    "border": ((supply, "make_target", border_target),),
+    "core": (),
+    "distance": (
+        (supply, "make_target", distance_target),
+        (supply, "BatchSource", DeepSource),
+        (training, "LOSSES", {**LOSSES, "ce+dice": depth_loss}),
+    ),
+}
+
+
+@contextmanager
+def learning_by(method: str) -> Iterator[None]:
+    """Make the package learn in another way for a while."""
+    with ExitStack() as stack:
+        for module, name, value in METHODS[method]:
+            stack.enter_context(patch.object(module, name, value))
+        yield
+
+
+def run_method(name: str, method: str, minutes: float, seed: int) -> Row:
+    """Train and test in one of the ways."""
+    (part,) = RECIPES[name].read(seed)
+    if method == "components":
+        part = replace(part, dataset=replace(part.dataset, classes=TWO_CLASSES))
+    with learning_by(method):
+        row, model = run_part(name, part, 0, minutes, seed)
+    row = replace(row, method=method)
+    return with_component_scores(row, model, part) if method == "components" else row
+
+
+def with_component_scores(row: Row, model: Model, part: Part) -> Row:
+    """Test connected parts instead of what the package makes of two classes."""
+    threshold = fit_threshold(model, part)
+    pairs = []
+    for image, truth in part.tests:
+        foreground = segment(model, image, kind="probabilities", device="cpu")[1]
+        pairs.append((find_components(foreground, threshold, model), truth))
+    ap50 = tuple(score_objects(*pair).ap[0.5] for pair in pairs)
+    return replace(row, scores=score_object_images(pairs).to_json(), ap50=ap50)
+
+
+def fit_threshold(model: Model, part: Part) -> float:
+    """Choose by the measure by which the package fits its rules, on the training images."""
+    predictor = Predictor(model.network)
+    fields = [
+        (predict_region(predictor, example.image)[1], np.where(example.annotation > 1, example.annotation, 0))
+        for example in part.dataset.examples
+    ]
+
+    def measure(threshold: float) -> float:
+        found = ((find_components(foreground, threshold, model), truth) for foreground, truth in fields)
+        pooled = score_object_images(found).pooled_ap
+        return fmean(pooled[iou] for iou in FOUND)
+
+    return max(THRESHOLDS, key=measure)
+
+
+def find_components(foreground: Pixels, threshold: float, model: Model) -> Pixels:
+    """Find connected parts that are large enough, grow them back by a pixel and fill their holes."""
+    parts = connected_objects(foreground > threshold)
+    kept = np.bincount(parts.ravel(), minlength=1) >= max(1, model.objects.min_size)
+    return fill_holes(expand_labels(number_in_order(parts, kept), 1))
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A Markdown table with a line for each task and method: means over the seeds."""
+    lines = ["| task | method | AP 0.5 | mean AP | steps | seconds |", "|---|---|---|---|---|---|"]
+    ordered = sorted(rows, key=lambda row: (row.name, [*METHODS].index(row.method)))
+    for (name, method), group in groupby(ordered, lambda row: (row.name, row.method)):
+        figures = [(*row.figures[:2], row.steps, row.seconds) for row in group]
+        ap50, mean_ap, steps, seconds = (fmean(column) for column in zip(*figures, strict=True))
+        lines.append(f"| {name} | {method} | {ap50:.3f} | {mean_ap:.3f} | {steps:.0f} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", nargs="+", choices=("nuclei-8", "phase"), default=["nuclei-8", "phase"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*METHODS])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--minutes", type=float, default=3.0, help="of every training")
+    parser.add_argument("--json", type=Path, help="where to add the rows")
+    parser.add_argument("--from", dest="source", type=Path, help="rows kept before, instead of a run")
+    return parser.parse_args()
+
+
+def main() -> None:
+    wanted = parse_arguments()
+    if not wanted.source:
+        print(f"{describe_device(CPU)}, torch {torch.__version__}", flush=True)
+        for name, seed, method in product(wanted.rows, wanted.seeds, wanted.methods):
+            add_row(run_method(name, method, wanted.minutes, seed), wanted.json)
+    kept = wanted.source or wanted.json
+    if kept:
+        print(table(read_rows(kept)))
+
+
+if __name__ == "__main__":
+    main()
