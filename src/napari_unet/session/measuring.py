@@ -147,7 +147,8 @@ class Measuring:
             return "it is measuring already"
         if not _axes(layer, self._image_of(layer)):
             return f"{layer.name} has {layer.ndim} axes, more than time, z, y and x: select a part of it"
-        return f"{layer.name} is being segmented" if layer is self._segmenting.at_work else ""
+        is_written = layer is self._segmenting.at_work
+        return f"{layer.name} is being segmented" if is_written else ""
 
     def _found(self) -> Measured:
         layer = self._layer()
