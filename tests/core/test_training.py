@@ -12,9 +12,12 @@ from napari_unet.core.augment import Augmentation
 from napari_unet.core.examples import Dataset
 from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.losses import LOSSES
+from napari_unet.core.modelfile import model_hash
 from napari_unet.core.networks import ARCHITECTURES
+from napari_unet.core.objects import connected_objects
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example
+from napari_unet.core.thresholds import largest_extents
 from napari_unet.core.training import TrainConfig, View, Wanted, drain, train
 from napari_unet.samples import nuclei_stack
 
@@ -161,6 +164,27 @@ def test_objects_train_with_a_weight_map_between_them():
     objects = replace(example, annotation=np.where(example.annotation == 1, 1, halves))
     result, _ = run([objects], task="objects", classes=OBJECT_CLASSES)
     assert result.model.task == "objects" and finite(result.model)
+
+
+def discs_as_objects(shape=(64, 64), seed=0):
+    """Numbered discs on labelled background."""
+    example = bright_discs(shape, seed)
+    return replace(example, annotation=connected_objects(example.annotation == 2).astype(int) + 1)
+
+
+def test_rules_of_objects_are_fitted_at_the_end_and_equal_runs_fit_equal_ones(monkeypatch):
+    clock = iter(count(0.0, 0.5))
+    config, options = replace(QUICK, steps=30), {"task": "objects", "classes": OBJECT_CLASSES}
+    first, _ = run([discs_as_objects()], config, **options)
+    monkeypatch.setattr(training, "perf_counter", lambda: next(clock))  # all the same how slow it is
+    again, _ = run([discs_as_objects()], config, **options)
+    assert first.model.objects is not None and first.model.objects.min_size > 0
+    assert first.model.objects.reach == largest_extents([discs_as_objects().annotation])
+    assert model_hash(first.model) == model_hash(again.model)
+
+
+def test_there_are_no_rules_of_objects_where_classes_are_told_apart():
+    assert run([bright_discs()])[0].model.objects is None
 
 
 def test_a_volume_with_flat_voxels_trains():
