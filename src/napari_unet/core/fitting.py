@@ -1,14 +1,13 @@
 """How objects are found in what a network says, learnt from the objects that are annotated."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from napari_unet.core.objects import ObjectRules, object_scores
 from napari_unet.core.supply import Supply
 from napari_unet.core.targets import Target
-from napari_unet.core.thresholds import fit_rules, largest_extents
+from napari_unet.core.thresholds import fit_rules
 from napari_unet.core.validation import Predict
 
 ENOUGH_OBJECTS = 30
@@ -31,7 +30,7 @@ def fit_objects(supply: Supply, predict: Predict, seconds: float) -> ObjectRules
     Returns
     -------
     ObjectRules
-        That reach as far as the largest of all annotated objects.
+        Their sizes are those of all annotated objects.
     """
     is_enough = _count(supply.validation) >= ENOUGH_OBJECTS
     fields = [
@@ -40,7 +39,7 @@ def fit_objects(supply: Supply, predict: Predict, seconds: float) -> ObjectRules
         if target.objects is not None and (target.objects > 1).any()
     ]
     annotations = [target.objects for target in supply.targets if target.objects is not None]
-    return replace(fit_rules(fields, seconds=min(seconds, MOST_SECONDS)), reach=largest_extents(annotations))
+    return fit_rules(fields, annotations, seconds=min(seconds, MOST_SECONDS))
 
 
 def _count(targets: Sequence[Target]) -> int:

@@ -33,7 +33,12 @@ PIXELS_PER_SECOND = 10_000_000
 BACKGROUND, IGNORED = 1, 1
 
 
-def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
+def fit_rules(
+    fields: Sequence[Field],
+    annotations: Sequence[NDArray[np.integer]] | None = None,
+    *,
+    seconds: float = 2.0,
+) -> ObjectRules:
     """Choose the rules with which most annotated objects are found and fewest are made up.
 
     The measure is the number of objects found over that of all annotated or predicted ones, its mean at an
@@ -46,6 +51,8 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
     fields : sequence of (scores, annotation)
         Scores (2, *spatial) of uint8, from `object_scores`, and annotation (*spatial) of integers: 0 =
         unlabelled, 1 = background, 2 and above = objects. Best of what the network has not learnt from.
+    annotations : sequence of ndarray of integers, optional
+        All that is annotated, which tells how small and how large objects are; by default the fields'.
     seconds : float
         About how long it may take on one slow core; of larger fields parts are taken. Pixels are counted,
         not seconds: the same fields give the same rules.
@@ -66,18 +73,22 @@ def fit_rules(fields: Sequence[Field], *, seconds: float = 2.0) -> ObjectRules:
     >>> fit_rules([(scores, annotation)])
     ObjectRules(foreground=0.5, core=0.9, min_size=2, reach=(3, 3))
     """
-    annotated = [_known(scores, annotation) for scores, annotation in fields if (annotation > 1).any()]
-    if not annotated:
+    every = [each for each in annotations or [field[1] for field in fields] if (each > BACKGROUND).any()]
+    if not every:
         return ObjectRules()
-    extent = largest_extents([annotation for _, annotation in annotated])
+    known = ObjectRules(min_size=_smallest(every), reach=largest_extents(every))
+    annotated = [_known(scores, each) for scores, each in fields if (each > BACKGROUND).any()]
     n_pixels = sum(annotation.size for _, annotation in annotated)
-    share = min(1.0, seconds * PIXELS_PER_SECOND / N_TRIALS / n_pixels)
+    share = min(1.0, seconds * PIXELS_PER_SECOND / N_TRIALS / max(1, n_pixels))
     parts = [_truth(*_part(scores, annotation, share)) for scores, annotation in annotated]
-    sizes = np.concatenate([_sizes(truth) for _, truth in parts])
-    if not len(sizes):
-        return ObjectRules(reach=extent)
-    least = int(np.percentile(sizes, 5) / (2 if len(sizes) >= MANY else 4))
-    return _search(parts, ObjectRules(min_size=least, reach=extent), CHANCE / len(sizes) ** 0.5)
+    n_objects = sum(len(_sizes(truth)) for _, truth in parts)
+    return _search(parts, known, CHANCE / n_objects**0.5) if n_objects else known
+
+
+def _smallest(annotations: Sequence[NDArray[np.integer]]) -> int:
+    """Return the size below which there are no objects, as far as those tell that no border cuts."""
+    sizes = np.concatenate([_sizes(_whole(_renumbered(annotation))) for annotation in annotations])
+    return int(np.percentile(sizes, 5) / (2 if len(sizes) >= MANY else 4)) if len(sizes) else 0
 
 
 def largest_extents(annotations: Sequence[NDArray[np.integer]]) -> tuple[int, ...]:
@@ -133,11 +144,14 @@ def _part(scores: NDArray[np.uint8], annotation: NDArray[np.integer], share: flo
 
 
 def _truth(scores: NDArray[np.uint8], annotation: NDArray[np.integer]) -> Field:
+    return scores, _whole(annotation)
+
+
+def _whole(annotation: NDArray[np.integer]) -> NDArray[np.integer]:
     """Return the whole objects, numbered above `IGNORED`, which is what counts neither way."""
     truth = np.where(annotation == BACKGROUND, 0, annotation)
-    cut = numbers_at_sides(truth)
-    truth[(annotation == 0) | np.isin(truth, cut)] = IGNORED
-    return scores, truth
+    truth[(annotation == 0) | np.isin(truth, numbers_at_sides(truth))] = IGNORED
+    return truth
 
 
 def _sizes(truth: NDArray[np.integer]) -> NDArray[np.int64]:
