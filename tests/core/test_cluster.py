@@ -27,9 +27,10 @@ from napari_unet.core.io import Image, open_image
 from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import Model, save_model
 from napari_unet.core.networks.unet import UNet, UNetConfig
+from napari_unet.core.objects import ObjectRules
 from napari_unet.core.request import Request
 from napari_unet.core.stacks import segment_stack
-from napari_unet.core.targets import ClassLabel
+from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
 from napari_unet.core.unfinished import Unfinished
 
 CONFIG = SegmentConfig(halo=16, tile=32)
@@ -100,6 +101,24 @@ def test_a_cluster_writes_the_bytes_that_one_process_writes(kind, precision, cli
     assert bytes_of(many) == bytes_of(one)
     assert sorted((u.phase, u.task) for u in updates) == sorted((u.phase, u.task) for u in alone)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["many.ome.zarr", "one.ome.zarr"]
+
+
+def test_a_cluster_grows_sifts_and_links_the_objects_of_one_process(client, stack, tmp_path):
+    torch.manual_seed(0)
+    network = UNet(UNetConfig(width=4, depth=1, n_classes=3)).eval()
+    with torch.no_grad():
+        network.head.weight *= 100  # so that it is sure of something
+    about = ("YX", (1.0, 1.0), "pixel", ("",), "percentile", {}, "0")
+    model = Model(network, "unet", "objects", OBJECT_CLASSES, *about, ObjectRules(0.6, 0.4, 9, (9, 9)))
+    config = SegmentConfig(halo=16, tile=32, min_size=5, keep_border=False, link=True)
+    one, many = tmp_path / "one.ome.zarr", tmp_path / "many.ome.zarr"
+    list(segment_stack(model, open_image(stack), one, config))
+    phases = {
+        update.phase for update in segment_on_cluster(model, open_image(stack), many, config, client=client)
+    }
+    assert bytes_of(many) == bytes_of(one)
+    assert {"seeds", "objects", "links", "numbers"} < phases
+    assert open_image(many).read().max() > 10
 
 
 def test_a_worker_that_is_killed_costs_only_its_tasks(client, model, stack, tmp_path):

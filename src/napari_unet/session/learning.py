@@ -106,10 +106,10 @@ def _numbers(probabilities: NDArray[np.float32], look: Look, model: Model) -> ND
 
 
 def _objects(probabilities: NDArray[np.float32], known: ObjectRules | None) -> NDArray[np.uint32]:
-    """Find objects; before the rules are known, foreground that has no core yet counts too."""
+    """Find objects; while the rules are unknown or find nothing, foreground without a core counts too."""
     scores, rules = object_scores(probabilities), known or ObjectRules()
     objects = find_objects(scores, rules).astype(np.uint32)
-    if known is None:
+    if known is None or not objects.any():
         rest = connected_objects((scores[0] >= 255 * rules.foreground) & (objects == 0)).astype(np.uint32)
         objects += np.where(rest, rest + objects.max(initial=0), 0)
     return objects
