@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.session import picking
-from napari_unet.session.accepting import accept, reject
+from napari_unet.session.accepting import accept, continued, reject
 from napari_unet.session.picking import along, object_at, objects_under
 
 
@@ -47,6 +47,15 @@ def test_a_ring_around_it_is_background_but_nothing_is_said_of_its_neighbours(an
     assert not after[9, 10:20].any()  # right beside it: either
     assert not after[8:10, 20:30][after[8:10, 20:30] == 1].size or not (after[9, 18:30] == 1).any()
     assert not after[:, 24:].any()
+
+
+def test_an_object_that_lies_over_most_of_it_on_the_next_slice_goes_on(annotation, predicted):
+    below, above = annotation.copy(), annotation.copy()
+    below[12:20, 10:20], above[10:14, 10:20] = 5, 6
+    assert continued([below], predicted, (15, 15)) == 5
+    assert continued([above], predicted, (15, 15)) is None  # less than half of it
+    assert continued([above, below], predicted, (15, 15)) == 5
+    assert continued([], predicted, (15, 15)) is None and continued([below], predicted, (0, 0)) is None
 
 
 def test_what_is_painted_stays(annotation, predicted):

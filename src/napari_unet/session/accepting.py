@@ -1,5 +1,7 @@
 """A click on a predicted object: it becomes annotation, or background."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -43,6 +45,17 @@ def ring(annotation: Plane, predicted: Plane, found: Part) -> Part:
     objects = (predicted[found.box] != 0) | (annotation[found.box] >= FIRST_OBJECT)
     around = ndimage.binary_dilation(found.mask, iterations=RING) & ~ndimage.binary_dilation(objects)
     return Part(found.box, around & (annotation[found.box] == 0))
+
+
+def continued(slices: Sequence[Plane], predicted: Plane, spot: Spot) -> int | None:
+    """Return the object painted on slices above and below that lies over most of the predicted one."""
+    if predicted[spot] == 0:
+        return None
+    found = object_at(predicted, spot, RING)
+    there = np.concatenate([plane[found.box][found.mask].ravel() for plane in slices] or [np.zeros(0, int)])
+    numbers, counts = np.unique(there[there >= FIRST_OBJECT], return_counts=True)
+    is_most = len(counts) > 0 and 2 * counts.max() > np.count_nonzero(found.mask)
+    return int(numbers[counts.argmax()]) if is_most else None
 
 
 def _predicted_at(predicted: Plane, spot: Spot) -> Part:

@@ -7,7 +7,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_unet.session.accepting import accept, reject
+from napari_unet.session.accepting import accept, continued, reject
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.desk import Desk
 from napari_unet.session.dividing import merge, split
@@ -24,7 +24,7 @@ class Pointing:
     """A tool for the mouse on the annotation layer, until another layer or mode of napari is taken up.
 
     `predicted` tell the layers that hold objects of an image. `act` does what it is given, which returns
-    words for the user.
+    words for the user. `goes_through` tells whether objects go on from slice to slice, as in a 3D network.
     """
 
     def __init__(
@@ -33,8 +33,10 @@ class Pointing:
         desk: Desk,
         predicted: Sequence[Callable[[ImageChoice], Iterable[Labels]]],
         act: Callable[[Callable[[], str]], object],
+        goes_through: Callable[[], bool],
     ) -> None:
         self._viewer, self._desk, self._predicted, self._act = viewer, desk, predicted, act
+        self._goes_through = goes_through
         self._tool: Tool = ""
 
     @property
@@ -86,7 +88,16 @@ class Pointing:
         predicted = self._objects(image, index, [spot])
         if rejects:
             return _paint(image, index, reject(annotation, predicted, spot))
-        return _paint(image, index, accept(annotation, predicted, spot, self._desk.free_number()))
+        number = continued(self._beyond(image, index), predicted, spot) or self._desk.free_number()
+        return _paint(image, index, accept(annotation, predicted, spot, number))
+
+    def _beyond(self, image: Annotated, index: Index) -> list[Plane]:
+        """Return the slices above and below, where objects go on in them."""
+        if not self._goes_through() or "Z" not in image.choice.plane_axes:
+            return []
+        axis = image.choice.plane_axes.index("Z")
+        near = ((*index[:axis], index[axis] + step, *index[axis + 1 :]) for step in (-1, 1))
+        return [image.plane(each) for each in near if 0 <= each[axis] < image.choice.annotation_shape[axis]]
 
     def _stroke(self, tool: Tool, positions: Sequence[Sequence[float]]) -> str:
         image, index, corners = self._at(positions)

@@ -68,7 +68,7 @@ class Session:
         self.segmenting.changed.connect(self._share_the_computer)
         self.measuring = Measuring(viewer, self.desk, self.segmenting, self._jobs, self._verb)
         predicted = self.teaching.previews.objects_of, self.segmenting.objects_of
-        self.pointing = Pointing(viewer, self.desk, predicted, self._act)
+        self.pointing = Pointing(viewer, self.desk, predicted, self._act, lambda: self.teaching.ndim == 3)
         self.keeping = Keeping(self._jobs)
         self._files = Files(self.desk, self.teaching, self.keeping, self._jobs, self._verb)
         self.device = ""
