@@ -182,6 +182,32 @@ def test_objects_that_fit_into_the_halo_are_grown_in_tiles_as_in_the_whole(field
     assert np.mean(called[result.array[0]] == expected) >= 0.999
 
 
+@settings(max_examples=60)
+@given(
+    st.sampled_from([((1, 26, 30), 14), ((2, 20, 22), 12), ((12, 14, 15), 8)]),
+    st.sampled_from([2, 3]),
+    st.integers(0, 999),
+    st.integers(4, 14),
+    st.integers(1, 3),
+    st.integers(2, 60),
+    st.booleans(),
+    st.randoms(use_true_random=False),
+)
+def test_of_objects_larger_than_the_halo_none_is_dropped_but_for_its_size(
+    field, ndim, seed, side, reach, least, fill, random
+):
+    (shape, n), rng = field, np.random.default_rng(seed)
+    pixels = (blobs(shape, n, seed, 4.0) * rng.uniform(0.7, 1, shape)).astype(np.float32)
+    rules = ObjectRules(0.3, 0.7, min_size=least, reach=(reach,) * ndim)
+    finding = Finding(rules, grows=True, fill_holes=fill)
+    work, result, numbers = work_of(pixels[None], ndim, (side,) * ndim, 1, finding=finding)
+    run(work, random, numbers)
+    grown = work._objects._part("grown").array
+    sizes = np.bincount(grown.ravel(), minlength=len(numbers[-1]))
+    np.testing.assert_array_equal(numbers[-1] > 0, (sizes >= least) & (np.arange(len(sizes)) > 0))
+    np.testing.assert_array_equal(result.array, numbers[-1][grown])
+
+
 @settings(max_examples=25)
 @given(stacks().filter(lambda stack: stack[1] == 2 and stack[0].ndim == 4), st.randoms(use_true_random=False))
 def test_linked_objects_are_those_of_whole_planes_that_are_linked(stack, random):

@@ -91,11 +91,11 @@ def final_numbers(
     """
     kept = np.ones(seeds.n_joined + 1, bool)
     kept[0] = kept[seeds.dropped] = False
-    parts = np.zeros(len(kept), np.uint32)  # up to the smallest size, once for each block
+    parts = np.zeros(len(kept), np.int64)  # up to the smallest size, once for each block
     for note in objects:
         kept[_column(note.get("dropped", ()))] = False
-        for number, size in note.get("parts", ()):
-            parts[number] = min(parts[number] + size, finding.rules.min_size)
+        of, sizes = _column(note.get("parts", ())).reshape(-1, 2).T
+        parts[of] += sizes
     kept[(parts > 0) & (parts < finding.rules.min_size)] = False
     if finding.link:
         return _linked(kept, links)

@@ -120,7 +120,8 @@ class ObjectWork:
         """Grow the objects of a block, and note which of them may have to go."""
         region = self._blocks.place(self._blocks.plan[task])
         shape = self._blocks.layout.shape[self._n_before :]
-        around, own = widened(region[self._n_before :], self._finding.halo(self._ndim), shape)
+        halo = self._finding.halo(self._ndim)
+        around, own = widened(region[self._n_before :], halo, shape)
         wide = (*region[: self._n_before], *around)
         seeds, scores = self._part("joined").read(wide), self._part("scores").read((slice(0, 2), *wide))
         planes = zip(_planes(seeds, self._ndim), _planes(scores, self._ndim, 1), strict=True)
@@ -128,7 +129,8 @@ class ObjectWork:
         write_region(self._part("grown"), region, grown)
         if not self._finding.sifts:
             return {}
-        return suspects(grown, self._finding, region[self._n_before :], shape)
+        seen_by_others = _beyond(_planes(seeds, self._ndim), unseen(around, own, halo, shape))
+        return suspects(grown, seen_by_others, self._finding, region[self._n_before :], shape)
 
     def _grow_plane(self, seeds: NDArray[np.uint32], scores: NDArray[np.uint8]) -> NDArray[np.uint32]:
         if not self._finding.grows and not self._finding.fill_holes:
@@ -203,6 +205,31 @@ def widened(region: Region, halo: Shape, shape: Shape) -> tuple[Region, Region]:
     return around, own
 
 
+def unseen(around: Region, own: Region, halo: Shape, shape: Shape) -> Region:
+    """Return which part of a widened region no other block sees, if each is widened by the same halo.
+
+    Examples
+    --------
+    >>> unseen((slice(0, 10),), (slice(0, 8),), (2,), (20,))
+    (slice(0, 6, None),)
+    """
+    return tuple(
+        slice(
+            part.start + max(1, far) * (wide.start + part.start > 0),
+            part.stop - max(1, far) * (wide.start + part.stop < size),
+        )
+        for wide, part, far, size in zip(around, own, halo, shape, strict=True)
+    )
+
+
+def _beyond(numbers: NDArray[np.uint32], region: Region) -> NDArray[np.uint32]:
+    """Return the numbers that lie outside a region of planes or a volume (n, *spatial), ascending."""
+    outside = numbers > 0
+    if all(part.start < part.stop for part in region):
+        outside[(slice(None), *region)] = False
+    return np.unique(numbers[outside])
+
+
 def seed_parts(seeds: NDArray[np.uint32], least: int, region: Region, shape: Shape) -> list[tuple[int, int]]:
     """Count the seeds of a block (n, *write) that go on beyond it, up to the smallest size that is wanted.
 
@@ -214,12 +241,23 @@ def seed_parts(seeds: NDArray[np.uint32], least: int, region: Region, shape: Sha
     return [(int(number), int(sizes[number])) for number in inner if number]
 
 
-def suspects(objects: NDArray[np.uint32], finding: Finding, region: Region, shape: Shape) -> Note:
+def suspects(
+    objects: NDArray[np.uint32],
+    seen_by_others: NDArray[np.uint32],
+    finding: Finding,
+    region: Region,
+    shape: Shape,
+) -> Note:
     """Note which objects of a block are to be dropped, and of which its own part does not tell.
+
+    An object that is larger than the halo may end at a side of one block and go on behind it all the same,
+    as the block there sees it. So it is told by the seeds: no block that sees none of a seed has pixels of it.
 
     Parameters
     ----------
     objects : ndarray of uint32, (n, *write)
+    seen_by_others : ndarray of uint32, (n,)
+        Numbers of the seeds that other blocks see as well.
     finding : Finding
     region : tuple of slice
         Where the block lies in a plane or volume of this shape.
@@ -229,12 +267,13 @@ def suspects(objects: NDArray[np.uint32], finding: Finding, region: Region, shap
     -------
     dict
         "dropped": numbers that are too small, or at the border where these are not wanted; "parts": number
-        and size of objects that go on beyond the block, counted up to the smallest size that is wanted.
+        and size of objects that other blocks may have pixels of, counted up to the smallest size that is
+        wanted.
     """
     least = finding.rules.min_size
     numbers, sizes = np.unique(objects[objects > 0], return_counts=True)
-    inner, outer = _at_faces(objects, region, shape)
-    goes_on = np.isin(numbers, inner)
+    _, outer = _at_faces(objects, region, shape)
+    goes_on = np.isin(numbers, seen_by_others)
     dropped = numbers[(sizes < least) & ~goes_on]
     if not finding.keep_border:
         dropped = np.union1d(dropped, outer[outer > 0])
