@@ -25,6 +25,7 @@ from napari_unet.core.journal import Journal
 from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import Model, load_model, save_model
 from napari_unet.core.networks.unet import UNet, UNetConfig
+from napari_unet.core.object_numbers import SeedNumbers
 from napari_unet.core.objects import ObjectRules
 from napari_unet.core.plan import plan_stack
 from napari_unet.core.request import Request
@@ -435,6 +436,21 @@ def test_a_disk_that_is_full_in_the_end_is_named_in_a_sentence(phase, files, tmp
     monkeypatch.undo()
     assert list(segment_stack(random_model(), image, tmp_path / "a.tif", config, resume=True)) is not None
     assert os.listdir(tmp_path) == ["a.tif"]
+
+
+def test_what_seeds_are_called_is_found_out_once(files, tmp_path, monkeypatch):
+    made = []
+
+    class Counted(SeedNumbers):
+        def __init__(self, *notes):
+            made.append(self)
+            super().__init__(*notes)
+
+    monkeypatch.setattr(unfinished, "SeedNumbers", Counted)
+    image, config = open_image(files / "image.tif"), SegmentConfig("objects", tile=136, halo=4)
+    for _ in segment_stack(random_model(), image, tmp_path / "o.ome.zarr", config):
+        pass
+    assert len(made) == 1
 
 
 def unplanned(*_):

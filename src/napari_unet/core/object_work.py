@@ -250,8 +250,8 @@ def suspects(
 ) -> Note:
     """Note which objects of a block are to be dropped, and of which its own part does not tell.
 
-    An object that is larger than the halo may end at a side of one block and go on behind it all the same,
-    as the block there sees it. So it is told by the seeds: no block that sees none of a seed has pixels of it.
+    An object that is larger than the halo may end before a side of one block and go on behind it all the
+    same, as the block there sees it. So seeds tell: no block has pixels of an object unless it sees its seed.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -178,12 +178,14 @@ class Unfinished:
     def arguments(self, phase: Phase) -> Callable[[int], Any]:
         """Return what gives each task of a phase its argument; decide before what the phase rests on."""
         if phase.name == "seeds":
-            return self._seed_numbers().of_block
+            return self._seed_numbers.of_block
         if phase.name == "numbers" and not self.journal.is_done("count", 0):
             self._count_objects()
         return lambda _: None
 
+    @cached_property
     def _seed_numbers(self) -> SeedNumbers:
+        """What seeds are called; asked for when those of all blocks are noted."""
         tiles, faces = (partial(self.journal.results, phase) for phase in ("tiles", "faces"))
         least = smallest_seed(self.request.layout.finding.rules, self.request.layout.ndim)
         return SeedNumbers(len(self.plan), tiles, faces, least)
@@ -191,7 +193,7 @@ class Unfinished:
     def _count_objects(self) -> None:
         """Find the final numbers of objects, and make the file, whose type their number sets."""
         notes = ((note for _, note in self.journal.results(phase)) for phase in ("objects", "links"))
-        self._n_objects, numbers = final_numbers(self._seed_numbers(), self.request.layout.finding, *notes)
+        self._n_objects, numbers = final_numbers(self._seed_numbers, self.request.layout.finding, *notes)
         with self.disk_errors():
             np.save(self.request.numbers_path, numbers)
             self._create_result(self.plan)
