@@ -1,5 +1,7 @@
 """Rules are fitted to annotated objects."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -63,15 +65,25 @@ def test_objects_that_the_border_cuts_count_neither_way():
 
 
 @pytest.mark.parametrize("values", [[], [0], [1], [0, 1]])
-def test_without_objects_the_rules_are_the_defaults(values):
+def test_without_objects_the_rules_are_the_usual_ones(values):
     scores, annotation = field()
     fields = [(scores, np.resize(values, annotation.shape))] if values else []
-    assert fit_rules(fields) == ObjectRules()
+    assert fit_rules(fields) == ObjectRules(0.5, 0.9)
 
 
 def test_an_object_that_fills_its_field_tells_its_reach_alone():
     scores = np.full((2, 5, 6), 255, np.uint8)
-    assert fit_rules([(scores, np.full((5, 6), 2))]) == ObjectRules(reach=(5, 6))
+    assert fit_rules([(scores, np.full((5, 6), 2))]) == ObjectRules(0.5, 0.9, reach=(5, 6))
+
+
+def test_where_no_object_of_the_fields_is_whole_sizes_are_those_of_all_that_is_annotated():
+    scores, annotation = field()
+    cut = (slice(7, 9), slice(7, 9))
+    rules = fit_rules([(scores[(slice(None), *cut)], annotation[cut])], [annotation])
+    assert (rules.foreground, rules.core) == (0.5, 0.9)
+    assert rules.min_size > 0 and rules == replace(
+        fit_rules([(scores, annotation)]), foreground=0.5, core=0.9
+    )
 
 
 def test_the_reach_is_that_of_the_largest_object_of_all_fields():

@@ -1,6 +1,7 @@
 """Training: it learns, repeats, survives, and follows what is wanted while it goes on."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import count, pairwise
 
 import numpy as np
@@ -14,10 +15,10 @@ from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import model_hash
 from napari_unet.core.networks import ARCHITECTURES
-from napari_unet.core.objects import connected_objects
+from napari_unet.core.objects import ObjectRules, connected_objects
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example
-from napari_unet.core.thresholds import largest_extents
+from napari_unet.core.thresholds import fit_rules
 from napari_unet.core.training import TrainConfig, View, Wanted, drain, train
 from napari_unet.samples import nuclei_stack
 
@@ -179,8 +180,90 @@ def test_rules_of_objects_are_fitted_at_the_end_and_equal_runs_fit_equal_ones(mo
     monkeypatch.setattr(training, "perf_counter", lambda: next(clock))  # all the same how slow it is
     again, _ = run([discs_as_objects()], config, **options)
     assert first.model.objects is not None and first.model.objects.min_size > 0
-    assert first.model.objects.reach == largest_extents([discs_as_objects().annotation])
+    assert first.model.objects.reach == fit_rules([], [discs_as_objects().annotation]).reach
     assert model_hash(first.model) == model_hash(again.model)
+
+
+def no_memory(*_, error=None):
+    raise error or MemoryError
+
+
+LEARNT = ObjectRules(0.6, 0.8, 9, (9, 9))
+
+
+def objects_model(example):
+    model = model_for([example], task="objects", classes=OBJECT_CLASSES)
+    return replace(model, objects=LEARNT, training={"objects_fitted_to": "held-out"})
+
+
+def test_rules_of_objects_are_kept_until_a_step_is_taken(monkeypatch):
+    monkeypatch.setattr(training.Learner, "learn", no_memory)
+    example = discs_as_objects()
+    wishes, models = Wishes(Wanted((example,))), []
+    steps = train(objects_model(example), wishes, QUICK)
+    while "the batch is now" not in next(steps).message:
+        pass
+    wishes.now = replace(wishes.now, snapshot=object())
+    while not models:
+        models += [model for model in [next(steps).model] if model]
+    wishes.now = replace(wishes.now, stop=True)
+    models.append(drain(steps).model)
+    for model in models:
+        assert model.objects == LEARNT and model.training["objects_fitted_to"] == "held-out"
+
+
+def test_rules_of_objects_are_kept_where_no_object_is_whole():
+    example = discs_as_objects()
+    cut = replace(example, annotation=np.where(np.indices((64, 64))[1] < 32, 1, 2))
+    rules = trained(objects_model(cut), cut).model.objects
+    assert (rules.foreground, rules.core, rules.min_size, rules.reach) == (0.6, 0.8, 9, (64, 32))
+
+
+def test_only_rules_that_are_fitted_while_somebody_looks_on_are_fitted_in_a_share_of_the_time(monkeypatch):
+    given = []
+    real = training.Fitter.fit
+
+    def fit(self, supply, predict, before, seconds):
+        given.append(seconds)
+        return real(self, supply, predict, before, seconds)
+
+    monkeypatch.setattr(training.Fitter, "fit", fit)
+    example = discs_as_objects()
+    wishes = Wishes(Wanted((example,), View(example.image)))
+    steps = train(objects_model(example), wishes, TrainConfig(patch_size=32, batch_size=2))
+    while not given:
+        next(steps)
+    assert 0 < given[0] < 1
+    n_watched = len(given)
+    wishes.now = replace(wishes.now, view=None, snapshot=object())
+    while not next(steps).model:
+        pass
+    wishes.now = replace(wishes.now, stop=True)
+    drain(steps)
+    assert given[n_watched:] == [2.0, 2.0]
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_memory_that_does_not_suffice_to_fit_rules_of_objects_loses_no_training(error, monkeypatch):
+    monkeypatch.setattr(training.Fitter, "fit", partial(no_memory, error=error))
+    example, updates = discs_as_objects(), []
+    model = objects_model(example)
+    start = weights_of(model)
+    result = drain(train(model, Wanted((example,)), QUICK), updates.append)
+    assert "memory is short: how objects are found is not fitted now" in messages(updates)
+    assert result.model.objects == LEARNT and result.score is not None
+    assert result.steps == 3 and not same(start, weights_of(result.model))
+
+
+def test_a_model_of_objects_says_what_its_rules_are_fitted_to():
+    few = run([discs_as_objects()], QUICK, task="objects", classes=OBJECT_CLASSES)[0].model
+    assert few.training["objects_fitted_to"] == "all"
+    example = discs_as_objects()
+    cut = replace(example, annotation=np.where(np.indices((64, 64))[1] < 32, 1, 2))
+    none = run([cut], QUICK, task="objects", classes=OBJECT_CLASSES)[0].model
+    assert none.training["objects_fitted_to"] == "none"
+    assert (none.objects.foreground, none.objects.core) == (0.5, 0.9)
+    assert "objects_fitted_to" not in run([bright_discs()])[0].model.training
 
 
 def test_there_are_no_rules_of_objects_where_classes_are_told_apart():

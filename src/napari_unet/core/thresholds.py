@@ -1,7 +1,7 @@
 """Rules that find in what a network says the objects that were annotated."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from statistics import fmean
 
@@ -33,6 +33,43 @@ PIXELS_PER_SECOND = 10_000_000
 BACKGROUND, IGNORED = 1, 1
 
 
+@dataclass(frozen=True, eq=False)
+class Annotated:
+    """What is annotated in a field; counting it takes longer than to fit rules once more.
+
+    Parameters
+    ----------
+    box : tuple of slice
+        The annotated part of the field, and a pixel around it.
+    objects : ndarray of unsigned integers
+        The annotation in the box; numbers of objects have no gaps.
+    sizes : ndarray of int64, (n_whole,)
+        Pixels of the objects that the field's border does not cut.
+    extents : ndarray of int64, (n_objects, ndim)
+    """
+
+    box: tuple[slice, ...]
+    objects: NDArray[np.unsignedinteger]
+    sizes: NDArray[np.int64]
+    extents: NDArray[np.int64]
+
+
+def count_annotated(annotation: NDArray[np.integer]) -> Annotated | None:
+    """Count the objects of an annotation as `fit_rules` takes it; None where there are none.
+
+    Examples
+    --------
+    >>> annotated = count_annotated(np.array([[1, 1, 1, 7], [1, 9, 1, 7], [1, 1, 1, 1]]))
+    >>> annotated.sizes, annotated.extents.tolist()
+    (array([1]), [[2, 1], [1, 1]])
+    """
+    if not (annotation > BACKGROUND).any():
+        return None
+    box = _box(annotation > 0)
+    objects = _renumbered(annotation[box])
+    return Annotated(box, objects, _sizes(_whole(objects)), np.array(_extents(objects)))
+
+
 def fit_rules(
     fields: Sequence[Field],
     annotations: Sequence[NDArray[np.integer]] | None = None,
@@ -61,7 +98,8 @@ def fit_rules(
     -------
     ObjectRules
         With the extent of the largest annotated object; the smallest size is half that of the smallest
-        twentieth of those that are whole, a quarter where these are few. Without any of them the defaults.
+        twentieth of those that are whole, a quarter where these are few. Without any that is whole the usual
+        foreground and core.
 
     Examples
     --------
@@ -73,48 +111,51 @@ def fit_rules(
     >>> fit_rules([(scores, annotation)])
     ObjectRules(foreground=0.5, core=0.9, min_size=2, reach=(3, 3))
     """
-    every = [each for each in annotations or [field[1] for field in fields] if (each > BACKGROUND).any()]
-    if not every:
-        return ObjectRules()
-    known = ObjectRules(min_size=_smallest(every), reach=largest_extents(every))
-    annotated = [_known(scores, each) for scores, each in fields if (each > BACKGROUND).any()]
-    n_pixels = sum(annotation.size for _, annotation in annotated)
-    share = min(1.0, seconds * PIXELS_PER_SECOND / N_TRIALS / max(1, n_pixels))
-    parts = [_truth(*_part(scores, annotation, share)) for scores, annotation in annotated]
-    n_objects = sum(len(_sizes(truth)) for _, truth in parts)
-    return _search(parts, known, CHANCE / n_objects**0.5) if n_objects else known
+    counted = [(scores, count_annotated(annotation)) for scores, annotation in fields]
+    judged = [(scores, annotated) for scores, annotated in counted if annotated]
+    every = (count_annotated(annotation) for annotation in annotations or ())
+    known = sized([each for each in every if each] or [annotated for _, annotated in judged])
+    return fit_counted(judged, known, seconds) or known
 
 
-def _smallest(annotations: Sequence[NDArray[np.integer]]) -> int:
-    """Return the size below which there are no objects, as far as those tell that no border cuts."""
-    sizes = np.concatenate([_sizes(_whole(_renumbered(annotation))) for annotation in annotations])
-    return int(np.percentile(sizes, 5) / (2 if len(sizes) >= MANY else 4)) if len(sizes) else 0
-
-
-def largest_extents(annotations: Sequence[NDArray[np.integer]]) -> tuple[int, ...]:
-    """Return the extent of the largest annotated object along each axis, pixels; () where there is none.
+def sized(annotated: Sequence[Annotated], rules: ObjectRules | None = None) -> ObjectRules:
+    """Give rules, by default the usual ones, the sizes of all annotated objects.
 
     Examples
     --------
-    >>> largest_extents([np.array([[1, 2, 2], [1, 2, 1], [5, 5, 0]])])
-    (2, 2)
+    >>> sized([])
+    ObjectRules(foreground=0.5, core=0.9, min_size=0, reach=())
     """
-    found = [extent for annotation in annotations for extent in _extents(_renumbered(annotation))]
-    return tuple(map(int, np.max(found, axis=0))) if found else ()
+    rules = rules or _with(ObjectRules(), USUAL)
+    if not annotated:
+        return rules
+    sizes = np.concatenate([each.sizes for each in annotated])
+    if len(sizes):
+        least = int(np.percentile(sizes, 5) / (2 if len(sizes) >= MANY else 4))
+        rules = replace(rules, min_size=least)
+    largest = np.concatenate([each.extents for each in annotated]).max(0)
+    return replace(rules, reach=tuple(map(int, largest)))
 
 
-def _renumbered(annotation: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Give objects numbers without gaps from 2 on."""
+def fit_counted(
+    fields: Sequence[tuple[NDArray[np.uint8], Annotated]], known: ObjectRules, seconds: float
+) -> ObjectRules | None:
+    """Choose foreground and core for rules of known sizes as `fit_rules` does; None if nothing tells."""
+    n_pixels = sum(annotated.objects.size for _, annotated in fields)
+    share = min(1.0, seconds * PIXELS_PER_SECOND / N_TRIALS / max(1, n_pixels))
+    boxed = [(scores[(slice(None), *each.box)], each.objects) for scores, each in fields]
+    parts = [_truth(*_part(scores, objects, share)) for scores, objects in boxed]
+    n_objects = sum(len(_sizes(truth)) for _, truth in parts)
+    return _search(parts, known, CHANCE / n_objects**0.5) if n_objects else None
+
+
+def _renumbered(annotation: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+    """Give objects numbers without gaps from 2 on, of the smallest type that holds them."""
     numbers, places = np.unique(annotation, return_inverse=True)
     few = np.where(numbers > BACKGROUND, np.cumsum(numbers > BACKGROUND) + BACKGROUND, numbers)
-    renumbered: NDArray[np.integer] = few[places].reshape(annotation.shape)
+    smallest = few.astype(np.min_scalar_type(int(few.max())))
+    renumbered: NDArray[np.unsignedinteger] = smallest[places].reshape(annotation.shape)
     return renumbered
-
-
-def _known(scores: NDArray[np.uint8], annotation: NDArray[np.integer]) -> Field:
-    """Cut a field to its annotated box and a pixel around it, and number its objects without gaps from 2."""
-    box = _box(annotation > 0)
-    return scores[(slice(None), *box)], _renumbered(annotation[box])
 
 
 def _box(inside: NDArray[np.bool_]) -> tuple[slice, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from math import inf, isfinite
+from math import isfinite
 from time import perf_counter, sleep
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_unet.core.devices import choose_precision, repeatable, unless_memory_is_short
-from napari_unet.core.fitting import fit_objects
+from napari_unet.core.fitting import MOST_SECONDS, Fitted, Fitter
 from napari_unet.core.inference import Predictor, predict_region
 from napari_unet.core.learner import Learner, Snapshot
 from napari_unet.core.losses import LOSSES
@@ -92,7 +92,7 @@ def train(
         yield from run.step()
         yield from run.validate()
         yield from run.report()
-    return run.result()
+    return (yield from run.result())
 
 
 class _Run:
@@ -122,7 +122,8 @@ class _Run:
         self._scored_step = 0
         self._best: tuple[ValidationScore, Snapshot] | None = None
         self._snapshot: object | None = None
-        self._rules, self._next_fit = model.objects, 0.0
+        self._fitter, self._next_fit = Fitter(), 0.0
+        self._rules, self._fitted_to = model.objects, model.training.get("objects_fitted_to", "none")
         self._waited_since = perf_counter()
 
     def _take(self, learner: Learner | None) -> Learner:
@@ -199,8 +200,10 @@ class _Run:
         self._schedule.record(self._seconds, None if update.score is None else update.score.mean_dice)
         self._next_score = self._now + self._score_pause(self._seconds - start)
         yield update
-        if self._is_watched:
-            self._fit_rules()
+        if self._is_watched and self._seconds >= self._next_fit:
+            start = self._seconds
+            yield from self._fit_rules(VALIDATION_SHARE * start)
+            self._next_fit = self._seconds + (self._seconds - start) / VALIDATION_SHARE
 
     def preview(self) -> Iterator[TrainUpdate]:
         """Predict the view: at once when it is new and there is something to show, else when it is time."""
@@ -228,7 +231,7 @@ class _Run:
         token = self.wish.snapshot
         if token is not None and token is not self._snapshot:
             self._snapshot = token
-            self._fit_rules()
+            yield from self._fit_rules()
             yield replace(self._update(), model=self._described(self._learner.copy()))
 
     def wait(self) -> Iterator[TrainUpdate]:
@@ -243,7 +246,7 @@ class _Run:
         if self._seconds - self._reported_at >= UPDATE_SECONDS:
             yield self._update()
 
-    def result(self) -> TrainResult:
+    def result(self) -> Training:
         """Take the best weights, or the last good ones where none are scored; say how they came about."""
         if self._steps > self._scored_step:
             self._measure_score()
@@ -253,23 +256,27 @@ class _Run:
             self._learner.restore(weights)
         elif self._steps:
             self._learner.go_back()
-        self._next_fit = 0.0
-        self._fit_rules()
+        yield from self._fit_rules()
         return TrainResult(
             self._described(self._model.network), score, self._steps, self._seconds, self._learner
         )
 
-    def _fit_rules(self) -> None:
-        """Find out how objects are found in what the average says, unless that was done just now."""
-        start = self._seconds
-        if self._model.task != "objects" or not self._examples or start < self._next_fit:
+    def _fit_rules(self, seconds: float = MOST_SECONDS) -> Iterator[TrainUpdate]:
+        """Find out how objects are found in what the average says, if it has learnt something."""
+        if self._model.task != "objects" or not self._steps:
             return
+        fitted = unless_memory_is_short(partial(self._fit, seconds))
+        if fitted is None:
+            yield self._update("memory is short: how objects are found is not fitted now")
+            return
+        if fitted.to != "none" or self._rules is None:
+            self._fitted_to = fitted.to
+        self._rules = fitted.rules
+
+    def _fit(self, seconds: float) -> Fitted:
         with self._working():
             predict = partial(predict_region, Predictor(self._learner.average))
-            # equal runs of so many steps are to give equal rules, whatever the clock says
-            seconds = inf if self._config.steps else VALIDATION_SHARE * start
-            self._rules = fit_objects(self._supply, predict, seconds)
-        self._next_fit = self._seconds + (self._seconds - start) / VALIDATION_SHARE
+            return self._fitter.fit(self._supply, predict, self._rules, seconds)
 
     def _described(self, network: Network) -> Model:
         """Return the model with this network, and how it came about."""
@@ -277,6 +284,8 @@ class _Run:
         settings = ("loss", "seed", "validation", "w0", "sigma")
         how: dict[str, JSON] = {name: getattr(self._config, name) for name in settings}
         how |= {"steps": self._steps_before + self._steps, "n_examples": len(self._examples or ())}
+        if self._model.task == "objects":
+            how["objects_fitted_to"] = self._fitted_to
         training = {**self._model.training, **how}
         return replace(self._model, network=network, training=training, objects=self._rules)
 
