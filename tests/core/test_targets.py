@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import distance_transform_edt
+from skimage.segmentation import find_boundaries
 
 from napari_unet.core.targets import (
     UNLABELLED,
@@ -99,6 +100,38 @@ def test_unlabelled_pixels_right_beside_an_object_are_background_and_no_others()
     target = make_target(example(annotation), TargetOptions("objects"))
     assert (target.classes[(away > 0) & (away <= 2.5)] == 0).all()
     assert (target.classes[away > 2.5] == UNLABELLED).all()
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (4.0, 1.0, 1.0), (1.0, 2.0, 2.0)])
+def test_an_object_on_one_plane_of_a_volume_is_learnt_as_in_2d_and_nothing_is_said_above_and_below(spacing):
+    plane = np.zeros((24, 24), int)
+    plane[6:16, 6:18] = 2
+    volume = np.zeros((5, 24, 24), int)
+    volume[2] = plane
+    options = TargetOptions("objects")
+    classes = make_target(example(volume, spacing), options).classes
+    np.testing.assert_array_equal(classes[2], make_target(example(plane, spacing[1:]), options).classes)
+    assert (classes[[0, 1, 3, 4]] == UNLABELLED).all()
+
+
+def test_an_object_of_a_volume_ends_where_the_next_plane_is_labelled_otherwise():
+    volume = np.zeros((9, 30, 30), int)
+    volume[2:6, 5:25, 5:25] = 2
+    volume[6] = 1  # above it ends; below it may go on
+    core = make_target(example(volume), TargetOptions("objects")).classes == 2
+    assert core[2].any() and not core[5].any()
+
+
+@given(arrays(np.int64, array_shapes(min_dims=2, max_dims=3, max_side=7), elements=st.integers(0, 3)))
+def test_borders_to_whatever_is_labelled_are_those_of_the_whole_array(objects):
+    spacing = (1.0,) * objects.ndim
+    border = find_boundaries(objects, mode="inner")
+    depth = distance_transform_edt(~border) + 1 if border.any() else np.ones(objects.shape)
+    depth[separate_touching(objects) != objects] = 0
+    expected = np.zeros(objects.shape, bool)
+    for number in set(objects.ravel().tolist()) - {0}:
+        expected |= (objects == number) & (depth > depth[objects == number].max() / 2)
+    np.testing.assert_array_equal(core_of(objects, spacing), expected)
 
 
 @given(annotations)

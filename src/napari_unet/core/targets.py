@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.segmentation import find_boundaries
 
 from napari_unet.core.weights import separation_weights
 
@@ -31,7 +30,7 @@ class ClassLabel:
 OBJECT_CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "rim"), ClassLabel(3, 1, "core"))
 """What the network of the task objects tells apart; in an annotation every value above 1 is an object."""
 RING = 2.5
-"""Pixels around a painted object that are taken for background, unless they are labelled otherwise."""
+"""Pixels around a painted object, in its plane, that are taken for background unless labelled otherwise."""
 CORE_DEPTH = 0.5
 """Where the core of an object begins: this share of the way from its border to its middle."""
 
@@ -149,7 +148,8 @@ def make_target(example: Example, options: TargetOptions) -> Target:
     In the task objects, an object is rim near its border and core further inside. The boundary term of the
     weight map of Ronneberger et al. 2015 is measured with a line between touching objects, and lies on it.
     Unlabelled pixels right beside an object are taken for background: that is what separates it from
-    whatever else there is. Nothing is assumed of other unlabelled pixels.
+    whatever else there is. Nothing is assumed of other unlabelled pixels: in a volume, of none of those
+    above and below, as an object that is painted on one plane goes on beyond it.
 
     Parameters
     ----------
@@ -211,7 +211,9 @@ def separate_touching(objects: Annotation) -> Annotation:
     return separated
 
 
-def core_of(objects: Annotation, spacing: Sequence[float]) -> NDArray[np.bool_]:
+def core_of(
+    objects: Annotation, spacing: Sequence[float], unlabelled: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
     """Mark the inner half of each object: it does not touch that of another, whatever its size.
 
     An object so narrow that it is nothing but border is core where it touches no other.
@@ -222,6 +224,8 @@ def core_of(objects: Annotation, spacing: Sequence[float]) -> NDArray[np.bool_]:
         0 = no object; every other value is one. The border of the image is none of an object.
     spacing : sequence of float
         Pixel size along each axis; depths are distances in these units.
+    unlabelled : ndarray of bool, shape (*spatial), optional
+        Where nothing is known: no object of a volume has a border to that above or below. None = nowhere.
 
     Returns
     -------
@@ -233,7 +237,7 @@ def core_of(objects: Annotation, spacing: Sequence[float]) -> NDArray[np.bool_]:
     >>> core_of(np.array([0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2]), (1.0,)).astype(int)
     array([0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1])
     """
-    border = find_boundaries(objects, mode="inner")  # type: ignore[no-untyped-call]
+    border = _borders(objects, np.zeros(objects.shape, bool) if unlabelled is None else unlabelled)
     if not border.any():
         return np.asarray(objects != 0)
     depth = ndimage.distance_transform_edt(~border, sampling=spacing) + min(spacing)
@@ -289,7 +293,8 @@ def _class_indices(annotation: Annotation, classes: tuple[ClassLabel, ...]) -> N
 def _object_target(example: Example, options: TargetOptions) -> Target:
     annotation = _ringed(example.annotation, example.spacing)
     objects, unlabelled = np.where(annotation >= 2, annotation, 0), annotation == 0
-    classes = np.select([unlabelled, core_of(objects, example.spacing), objects > 0], [UNLABELLED, 2, 1])
+    core = core_of(objects, example.spacing, unlabelled)
+    classes = np.select([unlabelled, core, objects > 0], [UNLABELLED, 2, 1])
     separated = separate_touching(objects)
     weights = separation_weights(separated, w0=options.w0, sigma=options.sigma, spacing=example.spacing)
     weights = np.where(unlabelled, np.float32(0), weights)
@@ -297,11 +302,26 @@ def _object_target(example: Example, options: TargetOptions) -> Target:
 
 
 def _ringed(annotation: Annotation, spacing: Sequence[float]) -> Annotation:
-    """Call unlabelled pixels beside objects background."""
+    """Call unlabelled pixels beside objects background, in the same plane only."""
     unlabelled, objects = annotation == 0, annotation >= 2
     if not (unlabelled.any() and objects.any()):
         return annotation
-    away = ndimage.distance_transform_edt(~objects, sampling=np.divide(spacing, min(spacing)))
+    in_plane = np.divide(spacing[-2:], min(spacing[-2:]))
+    beyond = [2 * RING] * (annotation.ndim - 2)  # the next plane is further than the ring reaches
+    away = ndimage.distance_transform_edt(~objects, sampling=[*beyond, *in_plane])
     ringed = annotation.copy()
     ringed[unlabelled & (away <= RING)] = 1
     return ringed
+
+
+def _borders(objects: Annotation, unlabelled: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark pixels of objects beside whatever else, but for what is unlabelled above or below them."""
+    border = np.zeros(objects.shape, bool)
+    for axis in range(objects.ndim):
+        values, unknown, found = (np.moveaxis(each, axis, 0) for each in (objects, unlabelled, border))
+        differs = values[:-1] != values[1:]
+        if axis < objects.ndim - 2:
+            differs &= ~(unknown[:-1] | unknown[1:])
+        found[:-1] |= differs
+        found[1:] |= differs
+    return border & (objects != 0)
