@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from scipy.ndimage import maximum_filter
 
 from napari_unet.core.blocks import GAP
-from napari_unet.core.targets import UNLABELLED, Target
+from napari_unet.core.targets import (
+    OBJECT_CLASSES,
+    UNLABELLED,
+    Example,
+    Target,
+    TargetOptions,
+    make_target,
+)
 from napari_unet.core.validation import Holdout, ValidationScore, score, split_validation
 
 
@@ -330,3 +337,46 @@ def test_nothing_stays_held_out_when_nothing_is_to_be_any_more():
     holdout = Holdout()
     holdout.split(targets, 0.2, 0)
     assert holdout.split(targets, 0.0, 0).training == tuple(targets)
+
+
+def discs(shape, step, radius):
+    """Numbered discs (or balls) of one size on labelled background."""
+    annotation = np.ones(shape, np.int64)
+    centres = np.stack(np.meshgrid(*(np.arange(step // 2, size, step) for size in shape)), -1)
+    for number, centre in enumerate(centres.reshape(-1, len(shape)), start=7):
+        away = sum((at - c) ** 2 for at, c in zip(np.indices(shape), centre, strict=True))
+        annotation[away < radius**2] = number
+    return annotation
+
+
+def objects_target(annotation, place=()):
+    image = np.zeros((1, *annotation.shape), np.float32)
+    spacing = (1.0,) * annotation.ndim
+    options = TargetOptions("objects", OBJECT_CLASSES)
+    return make_target(Example(image, annotation, spacing, "here", place), options)
+
+
+@pytest.mark.parametrize(
+    ("shape", "step", "radius", "place"),
+    [((260, 300), 20, 7, ()), ((260, 300), 20, 7, (0, 13, 5)), ((60, 72, 72), 24, 9, ())],
+)
+def test_no_fragment_of_an_object_that_a_held_out_block_cuts_counts(shape, step, radius, place):
+    annotation = discs(shape, step, radius)
+    sizes = np.bincount(annotation.ravel())
+    split = split_validation([objects_target(annotation, place)], 0.2, 0)
+    assert "blocks" in split.how
+    n_whole = 0
+    for piece in split.validation:
+        numbers, counts = np.unique(piece.objects, return_counts=True)
+        is_object = numbers > 1
+        assert (counts[is_object] == sizes[numbers[is_object]]).all()
+        assert (piece.objects[piece.classes == UNLABELLED] == 0).all()
+        n_whole += is_object.sum()
+    assert n_whole
+
+
+def test_an_object_of_two_parts_is_whole_only_where_both_are():
+    annotation = discs((256, 256), 32, 12)
+    annotation[annotation > 7 + 31] -= 32  # the lower half of the discs belongs to the upper one
+    pieces = split_validation([objects_target(annotation)], 0.2, 0).validation
+    assert pieces and not any((piece.objects > 1).any() for piece in pieces)

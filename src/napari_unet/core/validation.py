@@ -7,12 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.blocks import BLOCKS, Block, Box, Cell, Ground, Parting
-from napari_unet.core.targets import UNLABELLED, Target
+from napari_unet.core.targets import UNLABELLED, Annotation, Target
 
 ENOUGH = 8
 """So many images, or slices, are enough to hold some of them out whole."""
 CONTEXT = 32
 """Pixels around a held-out block that the network sees when it is scored."""
+BACKGROUND = 1
+"""In an annotation of objects these have greater numbers."""
+Counts = tuple[NDArray[np.integer], NDArray[np.int64]]
+"""Numbers of objects, ascending, and how many pixels have each."""
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -80,6 +84,7 @@ class Holdout:
         self._trained: set[Cell] = set()
         self._grounds: dict[int, Ground] = {}  # by the target's id
         self._masked: dict[int, tuple[tuple[Box, ...], Target]] = {}  # by the same
+        self._counts: dict[int, Counts] = {}  # of objects, by the same
 
     def split(self, targets: Sequence[Target], fraction: float, seed: int) -> Split:
         """Part the targets as `split_validation` does, and as they were parted before."""
@@ -109,6 +114,7 @@ class Holdout:
         known = self._grounds
         self._grounds = {id(target): known.get(id(target)) or Ground(target) for target in targets}
         self._masked = {key: self._masked[key] for key in self._grounds if key in self._masked}
+        self._counts = {key: self._counts[key] for key in self._grounds if key in self._counts}
         return list(self._grounds.values())
 
     def _part(
@@ -130,12 +136,25 @@ class Holdout:
             for ground, left in zip(grounds, parting.left, strict=True)
         ]
         validation = [
-            _piece(ground, block)
+            _piece(ground, block, self._whole_objects(ground, block))
             for block in parting.held
             for ground in grounds
             if ground.meets(block.frame, block.box) and ground.counts[ground.pieces(block.box)].any()
         ]
         return Split(tuple(training), tuple(validation), how)
+
+    def _whole_objects(self, ground: Ground, block: Block) -> Annotation | None:
+        """Cut a block out of the objects; those that have pixels outside it too become unlabelled."""
+        objects, key = ground.target.objects, id(ground.target)
+        if objects is None:
+            return None
+        if key not in self._counts:
+            self._counts[key] = np.unique(objects, return_counts=True)
+        every, totals = self._counts[key]
+        inside = objects[ground.region(block.box)]
+        numbers, counts = np.unique(inside, return_counts=True)
+        is_cut = (counts < totals[np.searchsorted(every, numbers)]) & (numbers > BACKGROUND)
+        return np.where(np.isin(inside, numbers[is_cut]), 0, inside)
 
     def _everything(self, targets: Sequence[Target], how: str) -> Split:
         """Train on all there is and score on the same."""
@@ -205,19 +224,19 @@ def _split_whole(targets: Sequence[Target], fraction: float, rng: np.random.Gene
     return None
 
 
-def _piece(ground: Ground, block: Block) -> Target:
+def _piece(ground: Ground, block: Block, whole: Annotation | None) -> Target:
     """Cut a block with the context around it, in which nothing is labelled."""
     target, inside = ground.target, ground.region(block.box)
     around = tuple(slice(max(0, part.start - CONTEXT), part.stop + CONTEXT) for part in inside)
     classes = np.full_like(target.classes[around], UNLABELLED)
-    objects = None if target.objects is None else np.zeros_like(target.objects[around])
+    objects = None if whole is None else np.zeros(classes.shape, whole.dtype)
     shifted = tuple(
         slice(part.start - wide.start, part.stop - wide.start)
         for part, wide in zip(inside, around, strict=True)
     )
     classes[shifted] = target.classes[inside]
-    if objects is not None and target.objects is not None:
-        objects[shifted] = target.objects[inside]
+    if objects is not None and whole is not None:
+        objects[shifted] = whole
     image = target.image[(slice(None), *around)]
     return Target(image, classes, target.separation[around], target.source, objects=objects)
 
