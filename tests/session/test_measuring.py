@@ -333,13 +333,29 @@ def paint(layer):
     layer.paint((30, 30), 5)
 
 
+def paint_and_undo(layer):
+    """Leave something to undo, and something to do again."""
+    layer.paint((35, 35), 5)
+    layer.paint((35, 40), 6)
+    layer.undo()
+
+
+def undo(layer):
+    layer.undo()
+
+
+def redo(layer):
+    layer.redo()
+
+
 def replace_data(layer):
     layer.data = layer.data.copy()
 
 
-@pytest.mark.parametrize("change", [paint, replace_data])
+@pytest.mark.parametrize("change", [paint, undo, redo, replace_data])
 def test_what_changes_meanwhile_is_not_measured(slow, by_hand, change):
     session, layer = slow
+    paint_and_undo(layer)
     session.measuring.measure()
     by_hand.step()
     change(layer)
@@ -348,8 +364,9 @@ def test_what_changes_meanwhile_is_not_measured(slow, by_hand, change):
     assert not len(layer.features) and not session.state.measure.count
 
 
-@pytest.mark.parametrize("change", [paint, replace_data])
+@pytest.mark.parametrize("change", [paint, undo, redo, replace_data])
 def test_what_changes_afterwards_loses_its_features(session, cells, change):
+    paint_and_undo(cells)
     session.measuring.measure()
     change(cells)
     session.tick()

@@ -23,6 +23,11 @@ _KEYS = ("label", "timepoint", "plane")
 _MEAN = "intensity_mean"
 
 
+def n_undone(layer: Labels) -> int:
+    """Return how many steps can be done again: napari tells it nowhere else when something is undone."""
+    return len(layer._redo_history)
+
+
 class Measured:
     """What was measured of a layer; as features of the layer it can be shown for one place at a time.
 
@@ -32,9 +37,14 @@ class Measured:
 
     def __init__(self, layer: Labels, axes: str, table: "Table") -> None:
         self.layer, self.axes, self.table = layer, axes, table
-        self.data = layer.data
+        self.data, self.n_undone = layer.data, n_undone(layer)
         self.shown: Place | None = None
         self._labels = table["label"]
+
+    @property
+    def is_so_still(self) -> bool:
+        """Whether the layer has the same array, and nothing was undone in it; strokes tell by themselves."""
+        return self.layer.data is self.data and n_undone(self.layer) == self.n_undone
 
     @cached_property
     def count(self) -> str:

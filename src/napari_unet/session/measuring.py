@@ -17,7 +17,7 @@ from napari_unet.session.boxes import make_boxes
 from napari_unet.session.desk import OURS, Desk, is_same
 from napari_unet.session.images import ImageChoice, full_shape, labels_axes, open_layers, open_objects
 from napari_unet.session.jobs import Failure, Jobs
-from napari_unet.session.measured import Measured
+from napari_unet.session.measured import Measured, n_undone
 from napari_unet.session.progress import Progress
 from napari_unet.session.segmenting import Segmenting
 from napari_unet.session.state import MeasureState
@@ -39,11 +39,18 @@ class _Job:
     image: Image | None
     planes: bool
     data: Any = None
+    n_undone: int = 0
     changed: bool = False
     cancelled: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
-        self.data = self.layer.data
+        self.data, self.n_undone = self.layer.data, n_undone(self.layer)
+
+    def look(self, written: Labels | None) -> None:
+        """Notice another array, what was undone, and what is being written."""
+        now = self.layer
+        is_same = now.data is self.data and n_undone(now) == self.n_undone and now is not written
+        self.changed |= not is_same
 
 
 class Measuring:
@@ -115,11 +122,11 @@ class Measuring:
         """Show the rows of the place that the viewer is at; forget what is not so any more."""
         job, written = self._job, self._segmenting.at_work
         if job is not None:
-            job.changed |= job.layer.data is not job.data or job.layer is written
+            job.look(written)
         for layer, found in tuple(self._measured.items()):
             if layer not in self._viewer.layers:
                 del self._measured[layer]
-            elif layer.data is not found.data or layer is written:
+            elif layer is written or not found.is_so_still:
                 self._forget(layer)
             else:
                 found.show(self._viewer.dims.point)
@@ -289,7 +296,8 @@ def _check(job: _Job, table: "Table", viewer: ViewerModel) -> None:
     name = job.layer.name
     if job.layer not in viewer.layers:
         raise ValueError(f"{name} was deleted while it was measured: measure another layer")
-    if job.changed or job.layer.data is not job.data:
+    job.look(None)
+    if job.changed:
         raise ValueError(f"{name} changed while it was measured: measure it again")
     if not len(table["label"]):
         raise ValueError(f"{name} holds no object, all its values are 0: measure another layer")
