@@ -10,8 +10,9 @@ import torch
 from napari_unet.core import starting
 from napari_unet.core.examples import Dataset
 from napari_unet.core.networks import ARCHITECTURES
+from napari_unet.core.objects import ObjectRules
 from napari_unet.core.starting import Architecture, fine_tune
-from napari_unet.core.targets import ClassLabel, Example
+from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example
 
 TINY = Architecture(width=2, depth=1)
 new_model = partial(starting.new_model, device=torch.device("cpu"))
@@ -72,6 +73,15 @@ def test_the_same_classes_keep_every_layer(architecture):
     assert anew == () and model.architecture == architecture
     for name, value in weights_of(start).items():
         assert torch.equal(weights_of(model)[name], value), name
+
+
+def test_rules_of_objects_are_kept_where_the_classes_are_the_same():
+    objects = replace(dataset(), task="objects", classes=OBJECT_CLASSES)
+    rules = ObjectRules(0.6, 0.8, 9, (9, 9))
+    start = replace(new_model(objects, TINY), objects=rules)
+    assert fine_tune(objects, start)[0].objects == rules
+    assert fine_tune(replace(objects, channels=("a", "b")), start)[0].objects == rules
+    assert fine_tune(dataset(), start)[0].objects is None
 
 
 def test_the_model_to_start_from_stays_as_it_is():

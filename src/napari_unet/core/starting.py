@@ -119,7 +119,8 @@ def default_size(dataset: Dataset, device: torch.device) -> tuple[int, int]:
 def fine_tune(dataset: Dataset, start: Model, *, seed: int = 0) -> tuple[Model, tuple[str, ...]]:
     """Build a model for a dataset that keeps every layer of another that fits.
 
-    Classes that both know, with the same values and name, keep their weights.
+    Classes that both know, with the same values and name, keep their weights; where all are the same, so are
+    the rules of objects.
 
     Parameters
     ----------
@@ -165,7 +166,8 @@ def fine_tune(dataset: Dataset, start: Model, *, seed: int = 0) -> tuple[Model, 
             fresh.copy_(kept[name])
         else:
             anew.append(name)
-    return model, tuple(anew)
+    rules = start.objects if model.classes == start.classes else None
+    return replace(model, objects=rules), tuple(anew)
 
 
 def _class_axes(architecture: str, name: str) -> int:
