@@ -324,4 +324,4 @@ def _borders(objects: Annotation, unlabelled: NDArray[np.bool_]) -> NDArray[np.b
             differs &= ~(unknown[:-1] | unknown[1:])
         found[:-1] |= differs
         found[1:] |= differs
-    return border & (objects != 0)
+    return np.asarray(border & (objects != 0))
