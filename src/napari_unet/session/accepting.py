@@ -4,13 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from napari_unet.session.picking import BACKGROUND, FIRST_OBJECT, Edit, Part, Plane, Spot, object_at
-
-RING = 3
-"""So far around an accepted object what is predicted as background becomes background; the pixel beside any
-object, which may be either, is left out, and nothing is said of its neighbours."""
 
 
 def accept(annotation: Plane, predicted: Plane, spot: Spot, free: int) -> Edit:
@@ -20,10 +15,7 @@ def accept(annotation: Plane, predicted: Plane, spot: Spot, free: int) -> Edit:
     number = _number(annotation, found, free)
     how = "accepted as object" if number == free else "added to object"
     n_pixels = np.count_nonzero(taken.mask)
-    return Edit(
-        ((taken, number), (ring(annotation, predicted, found), BACKGROUND)),
-        f"{n_pixels} pixels are {how} {number}",
-    )
+    return Edit(((taken, number),), f"{n_pixels} pixels are {how} {number}")
 
 
 def reject(annotation: Plane, predicted: Plane, spot: Spot) -> Edit:
@@ -40,18 +32,11 @@ def unpainted(annotation: Plane, found: Part) -> Part:
     return taken
 
 
-def ring(annotation: Plane, predicted: Plane, found: Part) -> Part:
-    """Return what is safely background around an object: see `RING`."""
-    objects = (predicted[found.box] != 0) | (annotation[found.box] >= FIRST_OBJECT)
-    around = ndimage.binary_dilation(found.mask, iterations=RING) & ~ndimage.binary_dilation(objects)
-    return Part(found.box, around & (annotation[found.box] == 0))
-
-
 def continued(slices: Sequence[Plane], predicted: Plane, spot: Spot) -> int | None:
     """Return the object painted on slices above and below that lies over most of the predicted one."""
     if predicted[spot] == 0:
         return None
-    found = object_at(predicted, spot, RING)
+    found = object_at(predicted, spot)
     there = np.concatenate([plane[found.box][found.mask].ravel() for plane in slices] or [np.zeros(0, int)])
     numbers, counts = np.unique(there[there >= FIRST_OBJECT], return_counts=True)
     is_most = len(counts) > 0 and 2 * counts.max() > np.count_nonzero(found.mask)
@@ -61,7 +46,7 @@ def continued(slices: Sequence[Plane], predicted: Plane, spot: Spot) -> int | No
 def _predicted_at(predicted: Plane, spot: Spot) -> Part:
     if predicted[spot] == 0:
         raise ValueError("no object is predicted here: click on one, or paint it")
-    return object_at(predicted, spot, RING)
+    return object_at(predicted, spot)
 
 
 def _number(annotation: Plane, found: Part, free: int) -> int:

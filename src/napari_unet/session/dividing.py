@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_unet.session.accepting import RING, ring, unpainted
-from napari_unet.session.picking import BACKGROUND, FIRST_OBJECT, Edit, Part, Plane, Spot, objects_under
+from napari_unet.session.accepting import unpainted
+from napari_unet.session.picking import FIRST_OBJECT, Edit, Part, Plane, Spot, objects_under
 
 CRUMB = 50
 """A part smaller than the object by this factor was cut off by accident."""
@@ -21,28 +21,26 @@ def split(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int)
         parts += [(halves[1], free + len(parts))] if halves else []
     if parts:
         return Edit(tuple(parts), f"split: the smaller part is object {_numbers(parts)} now")
-    for found in _not_painted(annotation, objects_under(predicted, spots, margin=RING)):
+    for found in _not_painted(annotation, objects_under(predicted, spots)):
         halves = two_parts(found, spots)
         new = [unpainted(annotation, half) for half in halves or ()]
         parts += [(half, free + len(parts) + n) for n, half in enumerate(new)]
     if not parts:
         raise ValueError("the stroke divides no object: draw it right across one, from side to side")
-    whole = [(ring(annotation, predicted, part), BACKGROUND) for part, _ in parts]
-    return Edit((*parts, *whole), f"accepted in parts, as objects {_numbers(parts)}")
+    return Edit(tuple(parts), f"accepted in parts, as objects {_numbers(parts)}")
 
 
 def merge(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int) -> Edit:
     """Make one of the objects under a stroke, be they painted or predicted: the first painted one grows."""
     painted = list(objects_under(annotation, spots, FIRST_OBJECT))
     bare = [spot for spot in spots if annotation[spot] == 0]
-    found = _not_painted(annotation, objects_under(predicted, bare, margin=RING))
+    found = _not_painted(annotation, objects_under(predicted, bare))
     if len(painted) + len(found) < 2:
         raise ValueError("the stroke is not over two objects: draw it from one into the other")
     number = int(annotation[painted[0].box][painted[0].mask][0]) if painted else free
-    rings = [(ring(annotation, predicted, part), BACKGROUND) for part in found]
     parts = [*painted, *(unpainted(annotation, part) for part in found)]
     words = f"merged: {len(parts)} objects are object {number} now"
-    return Edit((*((part, number) for part in parts), *rings), words)
+    return Edit(tuple((part, number) for part in parts), words)
 
 
 def two_parts(whole: Part, spots: Sequence[Spot]) -> tuple[Part, Part] | None:

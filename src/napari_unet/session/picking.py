@@ -67,8 +67,8 @@ class Edit:
         return rows, columns, values
 
 
-def object_at(plane: Plane, spot: Spot, margin: int = 0) -> Part:
-    """Return the connected pixels of the same value around a place, in a box with a margin around them.
+def object_at(plane: Plane, spot: Spot) -> Part:
+    """Return the connected pixels of the same value around a place, in a box one pixel wider than they.
 
     Only as much is looked at as it takes: planes may be large.
     """
@@ -79,18 +79,18 @@ def object_at(plane: Plane, spot: Spot, margin: int = 0) -> Part:
         here = parts == parts[spot[0] - box[0].start, spot[1] - box[1].start]
         tight = ndimage.find_objects(here.view(np.uint8))[0]
         tight = tuple(slice(b.start + t.start, b.start + t.stop) for b, t in zip(box, tight, strict=True))
-        wide = _around(tight, 1 + margin, plane.shape)
+        wide = _around(tight, 1, plane.shape)
         if all(b.start <= w.start and w.stop <= b.stop for b, w in zip(box, wide, strict=True)):
             inner = tuple(slice(w.start - b.start, w.stop - b.start) for b, w in zip(box, wide, strict=True))
             return Part((wide[0], wide[1]), here[inner])
         reach *= 2
 
 
-def objects_under(plane: Plane, spots: Sequence[Spot], least: int = 1, margin: int = 0) -> Iterator[Part]:
+def objects_under(plane: Plane, spots: Sequence[Spot], least: int = 1) -> Iterator[Part]:
     """Yield the objects under a stroke, numbered `least` or higher, in its order."""
     left = [spot for spot in spots if plane[spot] >= least]
     while left:
-        part = object_at(plane, left[0], margin)
+        part = object_at(plane, left[0])
         yield part
         left = [spot for spot in left if not part.holds(spot)]
 

@@ -27,8 +27,7 @@ TOOLS: dict[Tool, tuple[str, str]] = {
         "Accept objects  [Q]",
         "While this is on, click on a predicted object and it becomes annotation with a number of its own; "
         "Shift+click, and it becomes background. Your own strokes stay. "
-        "A thin ring around an accepted object becomes background where nothing else is predicted; "
-        "nothing is said of its neighbours.",
+        "A thin line around an object is taken for background: of two cells that touch, accept or paint both.",
     ),
     "split": (
         "Split  [N]",
