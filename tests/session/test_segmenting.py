@@ -21,6 +21,7 @@ from napari_unet.session.classes import DEFAULT_CLASSES, prediction_colormap
 from napari_unet.session.images import ImageChoice, open_layers
 from napari_unet.session.jobs import caught, run_now
 from napari_unet.session.segmenting import Segmenting
+from napari_unet.session.settings import ALL_OBJECTS, WantedObjects
 from napari_unet.session.sinks import as_result
 
 CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 2, "nucleus"), ClassLabel(3, 3, "dirt"))
@@ -415,9 +416,9 @@ def test_a_file_is_gone_on_with_after_a_crash(viewer, stepping, steps, failures,
     np.testing.assert_array_equal(result_of(again).data, labels)  # also what was done before
 
 
-def half_a_stack(segmenting, steps, choice, trained, path=None):
+def half_a_stack(segmenting, steps, choice, trained, path=None, objects=ALL_OBJECTS):
     """Segment two slices, and cancel."""
-    segmenting.segment_stack(trained, choice, measured(choice), COLOURS, path=path)
+    segmenting.segment_stack(trained, choice, measured(choice), COLOURS, path=path, objects=objects)
     steps.until_done(2)
     segmenting.cancel()
     steps.finish()
@@ -549,6 +550,19 @@ def test_cancelled_objects_of_a_volume_do_not_promise_to_go_on(viewer, stepping,
     assert said == [
         "segmenting cells was cancelled: a layer has objects of whole volumes only; a file goes on"
     ]
+
+
+def test_cancelled_objects_that_are_linked_are_begun_anew(viewer, stepping, steps, failures):
+    choice, said = volume(viewer), []
+    linked = WantedObjects(link=True)
+    half_a_stack(stepping, steps, choice, model(task="objects"), objects=linked)
+    assert result_of(viewer).data[:2].any() and not stepping.left(choice)
+    stepping.said.connect(said.append)
+    stepping.segment_stack(model(task="objects"), choice, measured(choice), None, objects=linked)
+    steps.finish()
+    assert said == ["cells is segmented"] and not failures
+    whole, _ = expected(model(task="objects"), choice, link=True)
+    np.testing.assert_array_equal(result_of(viewer).data, whole)
 
 
 def test_the_layer_tells_which_model_made_it(viewer, segmenting):

@@ -110,10 +110,15 @@ def segment_into(
     Raises
     ------
     ValueError
-        If image and model do not fit, before anything is written.
+        If image and model do not fit, or objects are to be linked to those of an earlier run, before
+        anything is written.
     """
     config = config or SegmentConfig()
     layout = result_layout(model, image, config)
+    if first and config.link:
+        raise ValueError(
+            f"linked objects cannot be gone on with from task {first}: begin anew, or segment into a file"
+        )
     predictor = Predictor(model.network, choose_device(config.device), config.precision)
     plan = plan or plan_stack(predictor, model, image, config, intensity)
     image, seen = layout.image, seen_image(model, layout.image, config)

@@ -245,7 +245,7 @@ def _keep_begun(job: Job, result: Result, whole: bool) -> None:
     """Remember what a whole stack can be gone on with; a file remembers it by itself."""
     if job.is_whole and job.fresh is None:
         result.begun = None
-        if job.plan and job.n_done and not whole:
+        if job.plan and job.is_left and not whole:
             data = result.overlay.layer.data
             result.begun = Begun(job.order, job.plan, job.n_done, data, job.sample)
 
@@ -283,9 +283,11 @@ def _words(job: Job, whole: bool) -> str:
         if job.folder is None or not job.folder.exists():
             return f"segmenting {name} was cancelled before anything was saved"
         return f"segmenting {name} was cancelled: choose {job.path.name} again to go on where it stopped"
-    if job.is_whole and job.plan and job.n_done:
+    if job.plan and job.is_left:
         there = amount(job.plan, job.n_done)
         return f"segmenting {name} was cancelled: {there} are there, Whole stack goes on with the others"
     if job.is_whole and job.result and job.result.layout.kind == "objects" and job.order.model.axes == "ZYX":
         return f"segmenting {name} was cancelled: a layer has objects of whole volumes only; a file goes on"
+    if job.is_whole and job.order.objects.link:
+        return f"segmenting {name} was cancelled: linked objects are begun anew in a layer; a file goes on"
     return f"segmenting {name} was cancelled"

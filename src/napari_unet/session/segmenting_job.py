@@ -69,6 +69,11 @@ class Job:
         """Whether all of a layer is there, also where it was cancelled at the last tile."""
         return self.path is None and self.plan is not None and self.n_done == len(self.plan)
 
+    @property
+    def is_left(self) -> bool:
+        """Whether a layer holds a part of the whole that can be gone on with; links would break."""
+        return self.is_whole and self.n_done > 0 and not self.order.objects.link
+
 
 def work(job: Job, threads: int | None) -> Generator["StackUpdate | str", None, bool]:
     """Segment a block at a time, and say what is worth saying; tell whether it got to the end."""
