@@ -5,12 +5,13 @@ import pytest
 import torch
 from scipy import ndimage
 
-from napari_unet.core.arrays import segment
+from napari_unet.core.arrays import segment, segment_into
 from napari_unet.core.io import Image, open_image
 from napari_unet.core.layouts import SegmentConfig
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.objects import ObjectRules
+from napari_unet.core.results import ArraySink
 from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
 
@@ -135,6 +136,16 @@ def test_holes_are_filled_where_objects_were_learnt_and_where_it_is_asked_for(tm
         )
 
 
+@pytest.mark.parametrize("side", [17, 18])
+def test_a_hole_is_filled_whole_or_not_at_all(side, tmp_path):
+    ring = np.zeros((70, 64), np.uint16)
+    ring[8:62, 6:60], ring[24 : 24 + side, 22:30] = 60_000, 0
+    model = brightness_model(rules=ObjectRules(reach=(17, 17)))
+    tiled = written(model, ring, tmp_path / "tiled.ome.zarr", tile=32)
+    np.testing.assert_array_equal(segment(model, image_of(ring)), tiled)
+    assert (tiled[24 : 24 + side, 22:30] == (side == 17)).all() and tiled[10, 10] == 1
+
+
 def test_cells_that_are_found_plane_by_plane_are_linked_to_those_of_the_volume(tmp_path):
     rng = np.random.default_rng(0)
     planes = np.zeros((10, 84, 84), np.uint16)
@@ -161,3 +172,11 @@ def test_cells_that_are_found_plane_by_plane_are_linked_to_those_of_the_volume(t
 def test_there_is_nothing_to_link_but_objects_of_planes(ndim, shape, options):
     with pytest.raises(ValueError, match="made has no objects of planes to link: --link is for objects"):
         segment(brightness_model(ndim), image_of(np.zeros(shape, np.uint8)), link=True, **options)
+
+
+def test_objects_that_are_linked_are_not_gone_on_with():
+    shape, wish = (3, 20, 30), SegmentConfig("objects", link=True)
+    sink = ArraySink(np.zeros(shape, np.uint32))
+    updates = segment_into(brightness_model(), image_of(np.zeros(shape, np.uint8)), sink, wish, first=1)
+    with pytest.raises(ValueError, match="linked objects cannot be gone on with from task 1: begin anew"):
+        next(updates)

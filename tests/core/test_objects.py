@@ -179,6 +179,22 @@ def test_holes_are_what_one_object_encloses_alone(seed, shape, n_objects):
     np.testing.assert_array_equal(filled[objects > 0], objects[objects > 0])
 
 
+def test_holes_that_are_longer_than_wanted_along_an_axis_stay():
+    objects = np.full((9, 12), 3, np.uint8)
+    objects[1:4, 1:3], objects[5:8, 1:6], objects[2, 7] = 0, 0, 0
+    filled = {
+        largest: fill_holes(objects, largest)[[1, 5, 2], [1, 1, 7]] > 0
+        for largest in [(3, 5), (3, 4), (1, 1)]
+    }
+    assert {largest: each.tolist() for largest, each in filled.items()} == {
+        (3, 5): [True, True, True],
+        (3, 4): [True, False, True],
+        (1, 1): [False, False, True],
+    }
+    assert fill_holes(np.zeros((0, 4), np.uint8), (2, 2)).shape == (0, 4)
+    assert find_objects(np.full((2, 3, 3), 255, np.uint8), ObjectRules(), largest_hole=(1, 1)).all()
+
+
 def test_a_thousand_holes_are_filled_at_once():
     objects = np.kron(np.arange(1, 1025).reshape(32, 32), np.ones((5, 5))).astype(np.uint32)
     holes = objects.copy()

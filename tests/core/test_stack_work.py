@@ -130,10 +130,19 @@ def one_to_one(result, expected):
 
 
 @settings(max_examples=60)
-@given(stacks(), st.integers(0, 6), st.booleans(), st.randoms(use_true_random=False))
-def test_blocks_drop_the_objects_that_are_dropped_in_the_whole(stack, min_size, keep_border, random):
+@given(
+    stacks(),
+    st.integers(0, 6),
+    st.booleans(),
+    st.sampled_from([0, 1, 2, 4]),
+    st.randoms(use_true_random=False),
+)
+def test_blocks_drop_and_fill_what_is_dropped_and_filled_in_the_whole(
+    stack, min_size, keep_border, reach, random
+):
     foreground, ndim, tile, depth = stack
-    finding = Finding(ObjectRules(min_size=min_size), keep_border=keep_border)
+    rules = ObjectRules(min_size=min_size, reach=(reach,) * ndim if reach else ())
+    finding = Finding(rules, fill_holes=reach > 0, keep_border=keep_border)
     work, result, numbers = work_of(foreground, ndim, tile, depth, finding=finding)
     n_objects = run(work, random, numbers)
     expected = np.zeros(foreground.shape, np.int64)

@@ -136,7 +136,9 @@ class ObjectWork:
         if not self._finding.grows and not self._finding.fill_holes:
             return seeds
         grown = grow_seeds(seeds, scores, self._finding.rules) if self._finding.grows else seeds
-        return fill_holes(grown).astype(np.uint32) if self._finding.fill_holes else grown
+        if not self._finding.fill_holes:
+            return grown
+        return fill_holes(grown, self._finding.halo(self._ndim)).astype(np.uint32)
 
     def _find_overlaps(self, task: int, _: object) -> Note:
         """Count the pixels of a block's objects, and those that they share with the next plane's."""

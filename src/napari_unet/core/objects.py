@@ -160,12 +160,15 @@ def grow_seeds(seeds: ArrayLike, scores: ArrayLike, rules: ObjectRules) -> NDArr
     return objects[(slice(1, -1),) * objects.ndim]
 
 
-def fill_holes(objects: NDArray[np.unsignedinteger]) -> Objects:
+def fill_holes(objects: NDArray[np.unsignedinteger], largest: Sequence[int] = ()) -> Objects:
     """Give background that one object encloses to that object.
 
     Parameters
     ----------
     objects : ndarray of unsigned integers, (*spatial)
+    largest : sequence of int
+        Extent of the largest hole that is filled along each axis, pixels: where a tile has a halo of as many,
+        it sees such a hole as a whole. () = any.
 
     Returns
     -------
@@ -182,6 +185,7 @@ def fill_holes(objects: NDArray[np.unsignedinteger]) -> Objects:
     parts, n_parts = ndimage.label(objects == 0)
     enclosed = np.arange(n_parts + 1) > 0  # part 0 is no background
     enclosed[numbers_at_sides(parts)] = False
+    enclosed &= _extends_at_most(parts, n_parts, largest)
     holes = np.flatnonzero(enclosed[parts])  # none lies at the array's border: what is beside it exists
     part, before = parts.ravel()[holes], objects.ravel()
     lowest = np.full(n_parts + 1, np.iinfo(before.dtype).max, before.dtype)
@@ -196,7 +200,12 @@ def fill_holes(objects: NDArray[np.unsignedinteger]) -> Objects:
 
 
 def find_objects(
-    scores: ArrayLike, rules: ObjectRules, *, fill: bool = True, keep_border: bool = True
+    scores: ArrayLike,
+    rules: ObjectRules,
+    *,
+    fill: bool = True,
+    largest_hole: Sequence[int] = (),
+    keep_border: bool = True,
 ) -> Objects:
     """Find the objects of an image or a volume that is there as a whole.
 
@@ -207,6 +216,8 @@ def find_objects(
     rules : ObjectRules
     fill : bool
         Fill holes.
+    largest_hole : sequence of int
+        Extent of the largest hole that is filled along each axis, pixels; () = any.
     keep_border : bool
         Keep objects that touch the border of the array.
 
@@ -222,7 +233,7 @@ def find_objects(
     """
     objects: Objects = grow_seeds(find_seeds(scores, rules), scores, rules)
     if fill:
-        objects = fill_holes(objects)
+        objects = fill_holes(objects, largest_hole)
     kept = np.bincount(objects.ravel(), minlength=1) >= max(1, rules.min_size)
     if not keep_border:
         kept[numbers_at_sides(objects)] = False
@@ -314,6 +325,15 @@ def number_in_order(objects: NDArray[np.integer], kept: NDArray[np.bool_]) -> Ob
     numbers[np.argsort(firsts)[:n_objects]] = np.arange(1, n_objects + 1)
     numbered: Objects = numbers[objects]
     return numbered
+
+
+def _extends_at_most(parts: NDArray[np.integer], n_parts: int, largest: Sequence[int]) -> NDArray[np.bool_]:
+    """Tell of each part, and of 0, whether it is at most so long along each axis."""
+    fits = np.ones(n_parts + 1, bool)
+    if largest and n_parts:
+        lengths = [[at.stop - at.start for at in box] for box in ndimage.find_objects(parts)]
+        fits[1:] = (np.array(lengths) <= largest).all(axis=1)
+    return fits
 
 
 def _least(probability: float) -> int:

@@ -31,7 +31,8 @@ class Finding:
     grows : bool
         Whether the network tells seeds from what they grow into; else objects are connected parts.
     fill_holes : bool
-        Whether background that one object encloses is its own.
+        Whether background that one object encloses is its own, up to the extent of the halo along each axis:
+        tiles see no larger hole as a whole.
     keep_border : bool
         Whether objects that touch the border of the image are kept.
     link : bool
@@ -64,7 +65,9 @@ class Finding:
 
     def find(self, scores: NDArray[np.uint8]) -> NDArray[np.unsignedinteger]:
         """Find the objects (*spatial) of a whole plane or volume in its scores (2, *spatial)."""
-        return find_objects(scores, self.rules, fill=self.fill_holes, keep_border=self.keep_border)
+        largest_hole = self.halo(scores.ndim - 1)  # larger ones are not filled in tiles either
+        wishes = {"fill": self.fill_holes, "keep_border": self.keep_border}
+        return find_objects(scores, self.rules, largest_hole=largest_hole, **wishes)
 
 
 @dataclass(frozen=True, eq=False)
