@@ -156,6 +156,17 @@ def test_objects_of_time_points_are_apart_where_one_file_says_which_they_are(sav
     assert scores(without_metadata, without_metadata, "--task", "objects")["n_true"] == 1
 
 
+def test_time_points_that_two_files_tell_differently_are_refused_unless_planes_are_asked_for(tmp_path):
+    files = tmp_path / "p.tif", tmp_path / "t.tif"
+    for file, shape in zip(files, ((2, 6, 4, 5), (3, 4, 4, 5)), strict=True):
+        tifffile.imwrite(file, np.ones(shape, np.uint8), imagej=True, metadata={"axes": "TZYX"})
+    error = run(*files, "--task", "objects").exception
+    assert isinstance(error, ValueError)
+    for named in ("2 time points of 6 planes", "3 time points of 4", "--planes"):
+        assert named in str(error)
+    assert scores(*files, "--task", "objects", "--planes")["n_true"] == 12
+
+
 def test_what_no_object_can_measure_is_null(save):
     empty = save("a.tif", np.zeros((2, 2)))
     found = scores(empty, empty, "--task", "objects")

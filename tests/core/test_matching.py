@@ -218,8 +218,9 @@ def test_json_names_thresholds_as_they_are_written():
     ],
 )
 def test_what_cannot_be_compared_is_refused_by_name(pair, error, message):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as raised:
         score_objects(*pair)
+    assert str(raised.value)[0].islower() and not str(raised.value).endswith(".")  # it follows "Error: "
 
 
 def test_nothing_at_all_is_an_error():

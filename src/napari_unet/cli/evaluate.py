@@ -3,7 +3,7 @@
 import json as json_module
 from collections.abc import Iterator
 from itertools import islice
-from math import gcd, prod
+from math import prod
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -48,9 +48,9 @@ def evaluate(
     from napari_unet.core.metrics import score_planes
 
     if task == "objects" and boundary is not None:
-        raise ValueError(f"--boundary {boundary} needs --task classes: objects have no boundary value.")
+        raise ValueError(f"--boundary {boundary} needs --task classes: objects have no boundary value")
     if task == "classes" and planes:
-        raise ValueError("--planes needs --task objects: classes are always scored plane by plane.")
+        raise ValueError("--planes needs --task objects: classes are always scored plane by plane")
     pairs = pair_files(find_images(prediction), find_images(truth), words=("prediction", "truth"))
     if task == "objects":
         _print_objects(pairs, ignore, planes=planes, json=json)
@@ -61,7 +61,7 @@ def evaluate(
         typer.echo(f"{len(scores.classes)} values are scored as classes: {hint}", err=True)
     if boundary is not None and boundary not in scores.classes:
         values = ", ".join(map(str, list(scores.classes)[:20]))
-        raise ValueError(f"--boundary {boundary} is in neither prediction nor truth: name one of {values}.")
+        raise ValueError(f"--boundary {boundary} is in neither prediction nor truth: name one of {values}")
     if json:
         typer.echo(json_module.dumps(scores.to_json(membranes=boundary is not None)))
     else:
@@ -88,7 +88,7 @@ def _overlaps(pairs: "Files", ignore: int | None, *, planes: bool) -> "Iterator[
     for prediction, truth in pairs:
         predicted, true = _open(prediction, truth)
         n_planes, *_ = _plane_shape(predicted)
-        depth = 1 if planes else gcd(_depth(predicted), _depth(true))
+        depth = 1 if planes else _common_depth(predicted, true)
         compared = _pair_planes(predicted, true)
         for _ in range(n_planes // depth):
             yield sum_overlaps(islice(compared, depth), ignore=ignore)
@@ -107,7 +107,7 @@ def _open(prediction: Path, truth: Path) -> "tuple[Image, Image]":
     if _plane_shape(true) != _plane_shape(predicted):
         raise ValueError(
             f"{prediction} is {predicted.axes} {predicted.data.shape} but {truth} is "
-            f"{true.axes} {true.data.shape}: give as many planes of the same shape."
+            f"{true.axes} {true.data.shape}: give as many planes of the same shape"
         )
     return predicted, true
 
@@ -118,8 +118,20 @@ def _pair_planes(predicted: "Image", true: "Image") -> "Pairs":
         yield _plane(predicted, index), _plane(true, index)
 
 
+def _common_depth(predicted: "Image", true: "Image") -> int:
+    """Planes of a volume. Where only one of two files tells time points from planes, it decides."""
+    depths = _depth(predicted), _depth(true)
+    if depths[0] != depths[1] and min(*depths, predicted.n_timepoints, true.n_timepoints) > 1:
+        (n_predicted, n_true) = (f"{i.n_timepoints} time points of {_depth(i)}" for i in (predicted, true))
+        raise ValueError(
+            f"{predicted.name} has {n_predicted} planes but {true.name} has {n_true}: "
+            "correct the axes of one, or compare plane by plane with --planes"
+        )
+    return min(depths)
+
+
 def _depth(labels: "Image") -> int:
-    """Planes of a time point. Where only one of two files tells time points from planes, it decides."""
+    """Planes of a time point."""
     return prod(labels.spatial_shape[:-2])
 
 

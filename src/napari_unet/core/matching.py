@@ -77,7 +77,7 @@ class Overlaps:
         [7]
         """
         if not 0.5 <= least_iou <= 1:
-            raise ValueError(f"An IoU of {least_iou} cannot decide what matches: give one from 0.5 to 1.")
+            raise ValueError(f"an IoU of {least_iou} cannot decide what matches: give one from 0.5 to 1")
         places = np.flatnonzero(self.iou >= least_iou)
         for side in (0, 1):
             _, first = np.unique(self.pairs[places, side], return_index=True)
@@ -186,7 +186,7 @@ def sum_overlaps(pieces: Iterable[Pair], *, ignore: int | None = None) -> Overla
     tables = (_tabulate(prediction, truth) for prediction, truth in pieces)
     table = reduce(_add, tables, None)
     if table is None:
-        raise ValueError("There are 0 pieces to compare: give at least one prediction with its truth.")
+        raise ValueError("there are 0 pieces to compare: give at least one prediction with its truth")
     return _arrange(table if ignore is None else _leave_out(table, ignore))
 
 
@@ -207,7 +207,7 @@ def score_overlaps(images: Iterable[Overlaps]) -> ObjectScores:
     """
     scores = [_score(overlaps) for overlaps in images]
     if not scores:
-        raise ValueError("There are 0 images to score: give at least one prediction with its truth.")
+        raise ValueError("there are 0 images to score: give at least one prediction with its truth")
     return ObjectScores(
         ap={iou: fmean(one.ap[iou] for one in scores) for iou in THRESHOLDS},
         f1={iou: fmean(one.f1[iou] for one in scores) for iou in THRESHOLDS},
@@ -257,7 +257,7 @@ def _tabulate(prediction: ArrayLike, truth: ArrayLike) -> _Table:
     predicted, true = _labels(prediction), _labels(truth)
     if predicted.shape != true.shape:
         raise ValueError(
-            f"Prediction {predicted.shape} and truth {true.shape} differ: give arrays of one shape."
+            f"prediction {predicted.shape} and truth {true.shape} differ: give arrays of one shape"
         )
     predicted, true = predicted.ravel(), true.ravel()
     starts = _starts(true, predicted)
@@ -267,7 +267,7 @@ def _tabulate(prediction: ArrayLike, truth: ArrayLike) -> _Table:
 def _labels(labels: ArrayLike) -> NDArray[Any]:
     array = np.asarray(labels)
     if array.dtype.kind not in "biu":
-        raise TypeError(f"Labels of type {array.dtype} are not integers: give labels, not probabilities.")
+        raise TypeError(f"labels of type {array.dtype} are not integers: give labels, not probabilities")
     return array
 
 

@@ -73,7 +73,7 @@ def score_planes(
         score_plane(prediction, truth, ignore=ignore, boundary=boundary) for prediction, truth in planes
     ]
     if not scores:
-        raise ValueError("There are 0 planes to score: give at least one prediction with its truth.")
+        raise ValueError("there are 0 planes to score: give at least one prediction with its truth")
     return Scores(
         pixel_accuracy=_mean(one.pixel_accuracy for one in scores),
         mean_dice=_mean(one.mean_dice for one in scores),
@@ -119,7 +119,7 @@ def score_plane(
     predicted, true = _labels(prediction), _labels(truth)
     if predicted.shape != true.shape:
         raise ValueError(
-            f"Prediction {predicted.shape} and truth {true.shape} differ: give arrays of one shape."
+            f"prediction {predicted.shape} and truth {true.shape} differ: give arrays of one shape"
         )
     counted = slice(None) if ignore is None else true != ignore
     classes, accuracy = _class_scores(predicted[counted].ravel(), true[counted].ravel())
@@ -206,9 +206,9 @@ def _class_scores(
 def _labels(labels: ArrayLike) -> NDArray[np.int64]:
     array = np.asarray(labels)
     if array.dtype.kind not in "biu":
-        raise TypeError(f"Labels of type {array.dtype} are not integers: give labels, not probabilities.")
+        raise TypeError(f"labels of type {array.dtype} are not integers: give labels, not probabilities")
     if array.dtype.kind == "u" and array.max(initial=0) > np.iinfo(np.int64).max:
-        raise ValueError(f"Label {array.max()} is above 2**63 - 1: number the labels anew.")
+        raise ValueError(f"label {array.max()} is above 2**63 - 1: number the labels anew")
     return array.astype(np.int64)  # one type for both: int64 and uint64 would meet as float64
 
 
