@@ -3,6 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+FITTED = {
+    "held-out": "fitted to those held out",
+    "all": "fitted to all that are annotated",
+    "none": "not fitted, as none could be judged",
+}
+"""What a model says its rules are fitted to."""
+
 
 def describe_rules(rules: Mapping[str, Any]) -> str:
     """Put the fields of `ObjectRules` into words."""

@@ -14,9 +14,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from napari_unet.cli.finding import describe_rules
+from napari_unet.cli.finding import FITTED, describe_rules
 from napari_unet.core.examples import Dataset
-from napari_unet.core.fitting import ENOUGH_OBJECTS
 from napari_unet.core.modelfile import Model
 from napari_unet.core.supply import TrainConfig
 from napari_unet.core.training import TrainResult, TrainUpdate, Wanted, drain, train
@@ -57,10 +56,8 @@ def run_training(
             f"validation Dice {result.score.mean_dice:.3f}, pixel accuracy {result.score.pixel_accuracy:.3f}"
         )
     if result.model.objects is not None:
-        typer.echo(
-            f"objects: {describe_rules(asdict(result.model.objects))}; fitted to those held out, "
-            f"or to all where these are fewer than {ENOUGH_OBJECTS}"
-        )
+        fitted = FITTED[str(result.model.training["objects_fitted_to"])]
+        typer.echo(f"objects: {describe_rules(asdict(result.model.objects))}; {fitted}")
     return result, interrupted
 
 
