@@ -82,6 +82,15 @@ def test_a_rejected_object_is_background_where_nothing_is_painted(annotation, pr
     assert (after != 0).sum() == 100 and edit.words == "rejected: 80 pixels are background"
 
 
+def test_an_object_that_is_painted_already_is_rejected_whole_and_no_other(annotation, predicted):
+    annotation[10:22, 10:20], annotation[10:20, 20:30], annotation[30:35, 10:20] = 3, 4, 3
+    edit = reject(annotation, predicted, (15, 15))
+    after = painted(annotation, edit)
+    assert np.array_equal(after == 1, (annotation == 3) & (np.arange(40) < 30)[:, None])
+    assert np.array_equal(after[after != 1], annotation[after != 1])
+    assert edit.words == "rejected: 120 pixels are background"
+
+
 @pytest.mark.parametrize("do", [reject, lambda *of: accept(*of, 2)])
 def test_where_nothing_is_predicted_or_all_is_painted_it_says_so(annotation, predicted, do):
     with pytest.raises(ValueError, match="no object is predicted here"):

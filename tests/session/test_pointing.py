@@ -104,6 +104,16 @@ def test_shift_click_makes_it_background_and_that_is_learnt(cells, mouse):
     assert not objects(cells).any()
 
 
+def test_shift_click_takes_back_what_was_accepted_in_one_step(cells, mouse):
+    cells.use_tool("accept")
+    mouse.click(15, 15)
+    accepted = objects(cells).copy()
+    mouse.click(15, 15, modifiers=("Shift",))
+    assert np.array_equal(objects(cells) == 1, accepted == 2) and not cells.failures
+    cells.desk.current.layer.undo()
+    assert np.array_equal(objects(cells), accepted)
+
+
 def test_a_click_beside_objects_says_so_and_paints_nothing(cells, mouse):
     cells.use_tool("accept")
     mouse.click(30, 5)

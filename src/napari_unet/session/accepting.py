@@ -19,8 +19,11 @@ def accept(annotation: Plane, predicted: Plane, spot: Spot, free: int) -> Edit:
 
 
 def reject(annotation: Plane, predicted: Plane, spot: Spot) -> Edit:
-    """Paint background where an object is predicted and nothing is painted."""
-    taken = unpainted(annotation, _predicted_at(predicted, spot))
+    """Paint background over the object that is painted at a place, or else where one is predicted."""
+    is_painted = annotation[spot] >= FIRST_OBJECT
+    taken = (
+        object_at(annotation, spot) if is_painted else unpainted(annotation, _predicted_at(predicted, spot))
+    )
     return Edit(((taken, BACKGROUND),), f"rejected: {np.count_nonzero(taken.mask)} pixels are background")
 
 

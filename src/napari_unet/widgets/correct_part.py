@@ -26,8 +26,8 @@ TOOLS: dict[Tool, tuple[str, str]] = {
     "accept": (
         "Accept objects  [Q]",
         "While this is on, click on a predicted object and it becomes annotation with a number of its own; "
-        "Shift+click, and it becomes background. Your own strokes stay. "
-        "A thin line around an object is taken for background: of two cells that touch, accept or paint both.",
+        "Shift+click on it or on a painted one, and it becomes background. Your own strokes stay. "
+        "A thin line around an object is taken for background: of two that touch, accept or paint both.",
     ),
     "split": (
         "Split  [N]",
