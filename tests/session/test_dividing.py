@@ -70,6 +70,14 @@ def test_a_predicted_object_is_accepted_in_two_parts(predicted):
     assert edit.words == "accepted in parts, as objects 2 and 3"
 
 
+def test_a_half_that_is_background_already_stays_so(predicted):
+    annotation = np.zeros(predicted.shape, np.uint16)
+    annotation[8:22, 8:16] = 1
+    edit = split(annotation, predicted, stroke((5, 15), (25, 15)), 2)
+    assert np.array_equal(after(annotation, edit) == 2, (predicted == 5) & (annotation == 0))
+    assert edit.words == "accepted but for what is painted, as object 2"
+
+
 def test_what_is_painted_is_divided_rather_than_what_is_predicted_there(painted, predicted):
     result = after(painted, split(painted, predicted, stroke((5, 15), (25, 15)), 7))
     assert set(np.unique(result)) == {0, 5, 6, 7}
@@ -97,6 +105,26 @@ def test_what_is_predicted_of_a_painted_object_is_no_second_one(painted, predict
     predicted[20, 10:30] = 5  # it is predicted a little larger
     with pytest.raises(ValueError, match="not over two objects"):
         merge(painted, predicted, stroke((12, 12), (20, 12)), 7)
+
+
+def test_the_prediction_of_a_painted_object_does_not_count_as_another(painted, predicted):
+    painted[:] = 0
+    painted[13:17, 12:16] = 9  # a dot in what is predicted as 5
+    with pytest.raises(ValueError, match="not over two objects"):
+        merge(painted, predicted, stroke((15, 13), (15, 25)), 10)
+    edit = merge(painted, predicted, stroke((15, 13), (15, 35)), 10)
+    assert np.array_equal(after(painted, edit) == 9, (painted == 9) | (predicted == 6))
+    assert edit.words == "merged: 2 objects are object 9 now"
+
+
+def test_pieces_of_one_number_are_one_object(painted):
+    painted[10:20, 30:34] = 0
+    painted[painted == 6] = 5
+    with pytest.raises(ValueError, match="these are object 5 already"):
+        merge(painted, NOTHING, stroke((15, 25), (15, 38)), 7)
+    painted[30:35, 20:40] = 6
+    edit = merge(painted, NOTHING, stroke((15, 25), (15, 38), (32, 38)), 7)
+    assert edit.words == "merged: 2 objects are object 5 now"
 
 
 def test_splitting_and_merging_gives_one_object_again(painted):

@@ -23,23 +23,31 @@ def split(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int)
         return Edit(tuple(parts), f"split: the smaller part is object {_numbers(parts)} now")
     for found in _not_painted(annotation, objects_under(predicted, spots)):
         halves = two_parts(found, spots)
-        new = [unpainted(annotation, half) for half in halves or ()]
+        bare = [half.without(annotation[half.box] != 0) for half in halves or ()]
+        new = [half for half in bare if half.mask.any()]  # the other one may be background already
         parts += [(half, free + len(parts) + n) for n, half in enumerate(new)]
     if not parts:
         raise ValueError("the stroke divides no object: draw it right across one, from side to side")
-    return Edit(tuple(parts), f"accepted in parts, as objects {_numbers(parts)}")
+    words = (
+        "accepted in parts, as objects" if len(parts) > 1 else "accepted but for what is painted, as object"
+    )
+    return Edit(tuple(parts), f"{words} {_numbers(parts)}")
 
 
 def merge(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int) -> Edit:
     """Make one of the objects under a stroke, be they painted or predicted: the first painted one grows."""
     painted = list(objects_under(annotation, spots, FIRST_OBJECT))
     bare = [spot for spot in spots if annotation[spot] == 0]
-    found = _not_painted(annotation, objects_under(predicted, bare))
-    if len(painted) + len(found) < 2:
+    predicted_ones = _not_painted(annotation, objects_under(predicted, bare))
+    found = [part for part in predicted_ones if not any(_covers(part, one) for one in painted)]
+    numbers = list(dict.fromkeys(int(annotation[one.box][one.mask][0]) for one in painted))
+    if len(numbers) + len(found) < 2:
+        if len(painted) > 1:
+            raise ValueError(f"these are object {numbers[0]} already: draw the line into another object")
         raise ValueError("the stroke is not over two objects: draw it from one into the other")
-    number = int(annotation[painted[0].box][painted[0].mask][0]) if painted else free
+    number = numbers[0] if numbers else free
     parts = [*painted, *(unpainted(annotation, part) for part in found)]
-    words = f"merged: {len(parts)} objects are object {number} now"
+    words = f"merged: {len(numbers) + len(found)} objects are object {number} now"
     return Edit(tuple((part, number) for part in parts), words)
 
 
@@ -64,6 +72,12 @@ def _nearer(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool
 def _not_painted(annotation: Plane, found: Iterable[Part]) -> list[Part]:
     """Leave out predicted objects that are painted already, for the most part."""
     return [part for part in found if 2 * np.count_nonzero(annotation[part.box][part.mask]) < part.mask.sum()]
+
+
+def _covers(found: Part, painted: Part) -> bool:
+    """Tell whether most of a painted object lies in a predicted one: they are the same."""
+    spots = np.argwhere(painted.mask) + [part.start for part in painted.box]
+    return 2 * sum(found.holds((row, column)) for row, column in spots.tolist()) > len(spots)
 
 
 def _numbers(parts: Sequence[tuple[Part, int]]) -> str:
