@@ -87,8 +87,8 @@ def test_a_loaded_model_says_what_the_saved_one_said(architecture: str, ndim: in
 @given(
     foreground=st.floats(0, 1, exclude_min=True),
     core=st.floats(0, 1, exclude_min=True),
-    min_size=st.integers(0, 2**40),
-    reach=st.lists(st.integers(1, 2**20), max_size=3).map(tuple),
+    min_size=st.integers(0, 2**32 - 1),
+    reach=st.one_of(st.just(()), st.tuples(*[st.integers(1, 2**20)] * 2)),
 )
 @settings(max_examples=20)
 def test_rules_of_objects_survive(
@@ -281,7 +281,9 @@ RULES_DAMAGE = [
     ({"foreground": 1.5}, "foreground 1.5 is no probability"),
     ({"core": float("nan")}, "core nan is no probability"),
     ({"core": "0.5"}, "its core is not what it should be"),
-    ({"min_size": -1}, "a minimum size of -1 pixels is negative"),
+    ({"min_size": -1}, "a minimum size of -1 pixels is not from 0 to"),
+    ({"min_size": 2**32}, "a minimum size of 4294967296 pixels is not from 0 to"),
+    ({"reach": [9, 9, 9]}, "that does not fit a model of"),
     ({"min_size": 2.5}, "its min_size is not what it should be"),
     ({"reach": [0, 3]}, "is less than a pixel"),
     ({"reach": [2.0, 3.0]}, "its reach is not what it should be"),

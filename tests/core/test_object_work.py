@@ -165,6 +165,19 @@ def test_cells_that_are_found_plane_by_plane_are_linked_to_those_of_the_volume(t
         assert share_alike(found, volume) == share_alike(volume, found) == 1
 
 
+@pytest.mark.parametrize("min_size", [-1, 2**32])
+def test_a_size_that_no_block_can_count_up_to_is_refused(min_size):
+    with pytest.raises(
+        ValueError, match=f"a minimum size of {min_size} pixels is not from 0 to 2³² - 1: give"
+    ):
+        SegmentConfig(min_size=min_size)
+
+
+def test_the_largest_size_drops_everything(tmp_path):
+    wish = {"min_size": 2**32 - 1, "tile": 16}
+    assert not written(brightness_model(), round_cells((50, 40), 9), tmp_path / "o.ome.zarr", **wish).any()
+
+
 @pytest.mark.parametrize(
     ("ndim", "shape", "options"),
     [(2, (20, 30), {}), (3, (8, 20, 30), {}), (2, (3, 20, 30), {"kind": "labels"})],

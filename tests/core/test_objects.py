@@ -225,7 +225,14 @@ def test_other_classes_than_background_rim_and_core_are_refused(n_classes):
 
 @pytest.mark.parametrize(
     "values",
-    [{"foreground": 0.0}, {"core": 1.1}, {"core": float("nan")}, {"min_size": -1}, {"reach": (5, 0)}],
+    [
+        {"foreground": 0.0},
+        {"core": 1.1},
+        {"core": float("nan")},
+        {"min_size": -1},
+        {"min_size": 2**32},
+        {"reach": (5, 0)},
+    ],
 )
 def test_rules_out_of_range_are_refused(values):
     with pytest.raises(ValueError, match="give"):

@@ -9,7 +9,7 @@ from napari_unet.core.io import Image
 from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit
 from napari_unet.core.io.image import override
 from napari_unet.core.modelfile import Model
-from napari_unet.core.objects import ObjectRules
+from napari_unet.core.objects import ObjectRules, check_min_size
 from napari_unet.core.resampling import resampled
 from napari_unet.core.results import Finding, Kind, ResultLayout, ScoreType
 from napari_unet.core.targets import OBJECT_CLASSES
@@ -22,8 +22,9 @@ class SegmentConfig:
     Parameters
     ----------
     kind : {"labels", "probabilities", "objects"}, optional
-        Output values of the classes, one channel per class, or numbered connected parts of the foreground;
-        by default what the model was trained for.
+        Output values of the classes; one channel per class; or numbered objects: grown from their seeds where
+        the model was trained for objects, else connected parts of the foreground. By default what it was
+        trained for.
     halo : {"auto", "exact"} or int
         See `napari_unet.core.calibration.choose_grid`.
     tile : int, optional
@@ -37,7 +38,7 @@ class SegmentConfig:
     score_type : {"float32", "float16", "uint8"}
         How probabilities are stored; 255 is 1 in uint8.
     min_size : int, optional
-        Pixels or voxels of the smallest object; by default what the model has learnt.
+        Pixels or voxels of the smallest object, below 2³²; by default what the model has learnt.
     fill_holes : bool, optional
         Whether holes in objects are filled; by default where the model was trained for objects.
     keep_border : bool
@@ -70,8 +71,7 @@ class SegmentConfig:
             raise ValueError(
                 f"score_type is {self.score_type!r}: choose one of {', '.join(get_args(ScoreType))}"
             )
-        if self.min_size is not None and self.min_size < 0:
-            raise ValueError(f"a minimum size of {self.min_size} pixels is negative: give 0 to keep all")
+        check_min_size(self.min_size or 0)
         check_tiling(self.halo, self.tile)
 
 

@@ -90,6 +90,7 @@ class Model:
             "spacing": len(self.spacing) == config.ndim and all(map(_is_size, self.spacing)),
             "channels": len(self.channels) == config.in_channels,
             "normalisation": self.normalisation in METHODS,
+            "objects": self.objects is None or len(self.objects.reach) in (0, config.ndim),
         }
         for name, good in fits.items():
             if not good:

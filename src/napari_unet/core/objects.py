@@ -31,7 +31,7 @@ class ObjectRules:
     core : float, above 0, at most 1
         Pixels of its seed have at least this probability of core.
     min_size : int
-        Pixels or voxels of the smallest object.
+        Pixels or voxels of the smallest object, below 2³².
     reach : tuple of int
         Extent of the largest annotated object along each axis, pixels: in a halo of this size around a tile
         its objects are grown. () = unknown.
@@ -53,10 +53,17 @@ class ObjectRules:
                 raise ValueError(
                     f"{name} {getattr(self, name)} is no probability above 0: give one such as 0.5"
                 )
-        if self.min_size < 0:
-            raise ValueError(f"a minimum size of {self.min_size} pixels is negative: give 0 to keep all")
+        check_min_size(self.min_size)
         if any(extent < 1 for extent in self.reach):
             raise ValueError(f"a reach of {self.reach} pixels is less than a pixel: give () if it is unknown")
+
+
+def check_min_size(min_size: int) -> None:
+    """Raise a ValueError where a size in pixels is none, or no block could count up to it."""
+    if not 0 <= min_size < 2**32:
+        raise ValueError(
+            f"a minimum size of {min_size} pixels is not from 0 to 2³² - 1: give 0 to keep all objects"
+        )
 
 
 def object_scores(probabilities: ArrayLike) -> NDArray[np.uint8]:
@@ -104,8 +111,8 @@ def find_seeds(scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
     Returns
     -------
     ndarray of uint32, (*spatial)
-        0 = no seed, 1 to N = seeds in the order of their first pixels. Parts less than a third as wide as
-        the smallest object split others and are none, but at the array's border, where they may go on.
+        0 = no seed, 1 to N = seeds in the order of their first pixels. Parts of fewer pixels than
+        `smallest_seed` split others and are none, but at the array's border, where they may go on.
 
     Examples
     --------
@@ -120,7 +127,7 @@ def find_seeds(scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
 
 
 def smallest_seed(rules: ObjectRules, ndim: int) -> int:
-    """Return the pixels of the smallest seed: a third as wide as the smallest object."""
+    """Return the pixels of the smallest seed: min_size // 3**ndim, as of a smallest object in thirds."""
     least: int = max(1, rules.min_size // 3**ndim)
     return least
 
