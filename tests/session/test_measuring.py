@@ -412,15 +412,39 @@ def test_negative_labels_are_refused_in_a_sentence(session, viewer):
     assert len(session.failures) == 1 and "below" in session.failures[0]
 
 
-def test_the_annotation_is_not_taken_for_objects(session, cells, viewer):
+def test_painted_objects_are_measured_where_no_others_are_shown(session, cells, viewer):
     session.measuring.measure()
     session.set_task("objects")
-    session.annotate()
+    session.paint(1, (2, 14), (2, 62))
+    session.tick()
     assert viewer.layers.selection.active is session.desk.current.layer
     assert session.state.measure.layer == "cells"  # what was measured before
     viewer.layers.remove(cells)
     session.tick()
-    assert session.state.measure.layer == "" and session.state.measure.why_not
+    assert session.state.measure.layer == "" and session.state.measure.why_not  # background is no object
+    session.paint(2, (17, 31), (17, 31))
+    session.paint(5, (40, 50), (30, 50))
+    session.tick()
+    session.measuring.measure()
+    features = session.desk.current.layer.features
+    assert features["area"].dropna().to_dict() == {2: 14 * 14, 5: 10 * 20}
+    assert session.sentences[-1] == "blobs objects: 2 objects, with the intensities of blobs"
+    session.desk.current.layer.undo()
+    session.tick()
+    assert not session.state.measure.count and not session.failures
+
+
+def test_a_prediction_that_changes_is_refused(session):
+    session.set_task("objects")
+    session.paint(1, (2, 14), (2, 62))
+    session.paint(2, (17, 31), (17, 31))
+    session.tick()
+    session.train_for()
+    layers = session.viewer.layers
+    layers.selection.active = layers["blobs prediction"]
+    session.measuring.measure()
+    assert session.failures == ["the prediction changes while you train: segment this slice first"]
+    assert not session.state.measure.count
 
 
 def test_the_result_of_the_chosen_image_is_measured_without_being_selected(session):

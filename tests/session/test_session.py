@@ -9,7 +9,8 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_unet.core.io import open_image
-from napari_unet.session.session import Session, open_session, session_of
+from napari_unet.session.session import Session
+from napari_unet.session.shared import open_session, session_of
 
 
 def layer_named(viewer, ending):

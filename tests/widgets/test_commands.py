@@ -13,7 +13,7 @@ from napari_unet.core.networks import build_network
 from napari_unet.core.networks.unet import UNetConfig
 from napari_unet.core.targets import ClassLabel
 from napari_unet.session.jobs import run_now
-from napari_unet.session.session import session_of
+from napari_unet.session.shared import session_of
 from napari_unet.widgets import commands
 from napari_unet.widgets import dock as dock_module
 from napari_unet.widgets.dock import Dock

@@ -10,8 +10,8 @@ from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QMainWindow, QPushBu
 
 from napari_unet.session.jobs import Failure, run_now
 from napari_unet.session.kept import find_kept
-from napari_unet.session.session import session_of
 from napari_unet.session.settings import Settings
+from napari_unet.session.shared import session_of
 from napari_unet.widgets import dock as dock_module
 from napari_unet.widgets.dock import Dock
 from napari_unet.widgets.message import Message

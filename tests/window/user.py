@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QMessageBox
 from scipy.ndimage import distance_transform_edt
 
-from napari_unet.session.session import Session, session_of
+from napari_unet.session.session import Session
+from napari_unet.session.shared import session_of
 
 Line = tuple[tuple[int, int], ...]
 """Corners (Y, X) of a stroke."""

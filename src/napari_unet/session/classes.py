@@ -17,6 +17,8 @@ COLOURS = (
     *("#ee8866", "#bbcc33", "#eedd88", "#ffaabb"),  # this row and the one above: Paul Tol
 )
 """Colours that people with colour blindness tell apart; the first ones best."""
+BACKGROUND = 1
+"""In an annotation of objects, and of classes where none of them is the background."""
 HIGHEST = 255
 """The annotation of classes is 8 bits deep."""
 
@@ -134,6 +136,11 @@ def class_styles(labels: Sequence[ClassLabel], classes: Classes = DEFAULT_CLASSE
         colour = colours.get(label.name) or _free_colour((*styles, *classes))
         styles += (ClassStyle(label.annotation_value, label.name, colour, label.output_value == 0),)
     return checked(with_outputs(styles, labels))
+
+
+def background_value(classes: Classes) -> int:
+    """Return the annotation value of the class that is the background."""
+    return next((each.value for each in classes if each.is_background), BACKGROUND)
 
 
 def colormap(classes: Classes) -> DirectLabelColormap:

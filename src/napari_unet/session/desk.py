@@ -11,9 +11,11 @@ from napari.layers import Labels, Layer
 from napari_unet.core.targets import MAX_CLASSES, OBJECT_CLASSES, ClassLabel, Task
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.classes import (
+    BACKGROUND,
     DEFAULT_CLASSES,
     ClassStyle,
     add_class,
+    background_value,
     class_labels,
     class_styles,
     colormap,
@@ -187,11 +189,10 @@ class Desk:
 
     def show_classes(self) -> None:
         """Colour the annotation layers of the task classes, and say which class is the background."""
-        background = next((each.value for each in self.classes if each.is_background), 1)
         for each in self._annotated:
             if each.task == "classes":
                 each.layer.colormap = colormap(self.classes)
-                each.set_background(background)
+                each.set_background(background_value(self.classes))
 
     def select_class(self, value: int) -> None:
         """Paint with this value."""
@@ -206,7 +207,7 @@ class Desk:
 
     def free_number(self) -> int:
         """Return a label that no object has yet."""
-        return max({1} | self._stroke_values()) + 1
+        return max({BACKGROUND} | self._stroke_values()) + 1
 
     def changed_planes(self) -> dict[Annotated, set[Index]]:
         """Take over what was painted for any task since the last call; unknown values become classes."""
@@ -269,7 +270,7 @@ class Desk:
 
     @property
     def _background(self) -> int:
-        return 1 if self.task == "objects" else next((c.value for c in self.classes if c.is_background), 1)
+        return BACKGROUND if self.task == "objects" else background_value(self.classes)
 
     def cannot_train(self) -> str:
         """Say why training cannot begin, "" if it can."""

@@ -136,9 +136,10 @@ def labels_axes(layer: Labels) -> str:
     return {2: "YX", 3: "ZYX", 4: "TZYX"}.get(layer.ndim, "")
 
 
-def open_objects(layer: Labels, axes: str) -> Image:
-    """Return labels as an image of objects; its pixels are read a region at a time."""
-    return make_image(_Pixels(layer), axes, *_voxel_size(layer, axes), (), str(layer.name))
+def open_objects(layer: Labels, axes: str, background: int = 0) -> Image:
+    """Return labels as an image of objects, read a region at a time; what is background becomes 0."""
+    pixels = _Without(_Pixels(layer), background) if background else _Pixels(layer)
+    return make_image(pixels, axes, *_voxel_size(layer, axes), (), str(layer.name))
 
 
 def full_shape(layer: Layer) -> tuple[int, ...]:
@@ -206,6 +207,18 @@ class _Pixels:
 
     def __getitem__(self, region: Region, /) -> NDArray[Any]:
         return np.asarray(self._data[region]).astype(self.dtype, copy=False)
+
+
+class _Without:
+    """Pixels of which one value becomes 0."""
+
+    def __init__(self, pixels: _Pixels, value: int) -> None:
+        self._pixels, self._value = pixels, value
+        self.shape, self.dtype = pixels.shape, pixels.dtype
+
+    def __getitem__(self, region: Region, /) -> NDArray[Any]:
+        pixels = self._pixels[region]
+        return np.where(pixels == self._value, self.dtype.type(0), pixels)
 
 
 class _Channels:

@@ -14,6 +14,7 @@ from napari.layers import Labels, Shapes
 
 from napari_unet.core.io import Image
 from napari_unet.session.boxes import make_boxes
+from napari_unet.session.classes import BACKGROUND
 from napari_unet.session.desk import OURS, Desk, is_same
 from napari_unet.session.images import ImageChoice, full_shape, labels_axes, open_layers, open_objects
 from napari_unet.session.jobs import Failure, Jobs
@@ -56,7 +57,8 @@ class _Job:
 class Measuring:
     """One measurement at a time; what was measured stays as long as its layer is not changed.
 
-    `verb` tells why something cannot be done, and what has changed by it.
+    `is_prediction` tells the layers that change while a network is trained. `verb` tells why something cannot
+    be done, and what has changed by it.
     """
 
     def __init__(
@@ -64,11 +66,12 @@ class Measuring:
         viewer: ViewerModel,
         desk: Desk,
         segmenting: Segmenting,
+        is_prediction: Callable[[Labels], bool],
         jobs: Jobs,
         verb: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._viewer, self._desk, self._segmenting = viewer, desk, segmenting
-        self._jobs, self._verb = jobs, verb
+        self._is_prediction, self._jobs, self._verb = is_prediction, jobs, verb
         self._job: _Job | None = None
         self._progress: Progress | None = None
         self._measured: dict[Labels, Measured] = {}
@@ -96,7 +99,9 @@ class Measuring:
             choice = self._image_of(layer)
             axes = _axes(layer, choice)
             image = None if choice is None else _open(choice)
-            self._begin(_Job(layer, open_objects(layer, axes), image, planes and "Z" in axes))
+            is_painted = layer.metadata.get(OURS) == "annotation"
+            objects = open_objects(layer, axes, BACKGROUND if is_painted else 0)
+            self._begin(_Job(layer, objects, image, planes and "Z" in axes))
 
     def cancel(self) -> None:
         """Stop after the block at work."""
@@ -132,15 +137,17 @@ class Measuring:
                 found.show(self._viewer.dims.point)
 
     def _layer(self) -> Labels | None:
-        """Return what would be measured."""
+        """Return what would be measured: what is selected, a result, or else what is painted."""
         layers, here = self._viewer.layers, self._desk.choice
         active = layers.selection.active
         if isinstance(active, Labels) and active.metadata.get(OURS) != "annotation":
             return active
         every = self._segmenting.objects().items()
         results = (layer for layer, choice in every if here and is_same(choice, here))
-        there = [each for each in (*results, *self._measured) if each in layers and each.visible]
-        return max(there, key=layers.index, default=None)
+        painted = _painted_objects(self._desk)
+        found = {*results, *self._measured} - {painted}  # it would lie over every result
+        there = [each for each in found if each in layers and each.visible]
+        return max(there, key=layers.index, default=painted)
 
     def _image_of(self, layer: Labels) -> ImageChoice | None:
         """Return the image beneath: that of a result, or the chosen one if it fits."""
@@ -154,6 +161,8 @@ class Measuring:
             return "it is measuring already"
         if not _axes(layer, self._image_of(layer)):
             return f"{layer.name} has {layer.ndim} axes, more than time, z, y and x: select a part of it"
+        if self._is_prediction(layer):
+            return "the prediction changes while you train: segment this slice first"
         is_written = layer is self._segmenting.at_work
         return f"{layer.name} is being segmented" if is_written else ""
 
@@ -279,6 +288,14 @@ def _save(table: "Table", path: Path) -> Generator[None, None, None]:
 
     yield
     write_table(table, path, overwrite=True)
+
+
+def _painted_objects(desk: Desk) -> Labels | None:
+    """Return the chosen image's annotation layer where it is shown and holds objects."""
+    image = desk.current if desk.task == "objects" else None
+    if image is None or not image.layer.visible:
+        return None
+    return image.layer if any(image.values(index) - {BACKGROUND} for index in image.planes) else None
 
 
 def _open(choice: ImageChoice) -> Image:

@@ -112,6 +112,10 @@ class Previews:
         self._overlays[overlay] = choice
         return overlay
 
+    def holds(self, layer: Labels) -> bool:
+        """Tell whether a layer shows what is predicted while a network learns."""
+        return any(each.layer is layer for each in self._overlays)
+
     def objects_of(self, choice: ImageChoice) -> list[Labels]:
         """Return the layers that hold objects of this image."""
         of_image = (o for o, of in self._overlays.items() if is_same(of, choice))

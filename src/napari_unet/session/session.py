@@ -66,7 +66,8 @@ class Session:
         self.segmenting.threads = threads
         self.segmenting.said.connect(self.said.emit)
         self.segmenting.changed.connect(self._share_the_computer)
-        self.measuring = Measuring(viewer, self.desk, self.segmenting, self._jobs, self._verb)
+        shown = self.teaching.previews.holds
+        self.measuring = Measuring(viewer, self.desk, self.segmenting, shown, self._jobs, self._verb)
         predicted = self.teaching.previews.objects_of, self.segmenting.objects_of
         self.pointing = Pointing(viewer, self.desk, predicted, self._act, lambda: self.teaching.ndim == 3)
         self.keeping = Keeping(self._jobs)
@@ -328,22 +329,3 @@ class Session:
         if state != self._shown:
             self._shown = state
             self.changed.emit()
-
-
-PLACE = "napari_unet_session"
-"""Where a viewer's layers keep its session: both live equally long, also while no dock is open."""
-
-
-def session_of(viewer: ViewerModel) -> Session | None:
-    """Return the session of a viewer, if one has been opened."""
-    return getattr(getattr(viewer, "__wrapped__", viewer).layers, PLACE, None)
-
-
-def open_session(viewer: ViewerModel, start: Start = run_now, **preferences: Any) -> Session:
-    """Return the session of a viewer, a new one if there is none: docks share it, or go on with it."""
-    viewer = getattr(viewer, "__wrapped__", viewer)  # plugins are handed a proxy
-    session = session_of(viewer)
-    if session is None:
-        session = Session(viewer, start, **preferences)
-        setattr(viewer.layers, PLACE, session)
-    return session

@@ -14,7 +14,8 @@ from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import QFrame, QMainWindow, QScrollArea, QWidget
 
 from napari_unet.session.jobs import Failure, run_now
-from napari_unet.session.session import Session, open_session, session_of
+from napari_unet.session.session import Session
+from napari_unet.session.shared import open_session, session_of
 from napari_unet.widgets.background import start_in_thread
 from napari_unet.widgets.classes_form import ClassesForm
 from napari_unet.widgets.correct_part import CorrectPart
