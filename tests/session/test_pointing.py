@@ -64,6 +64,15 @@ def predict(session, plane, shape=(64, 64)):
     return session.viewer.layers[f"{choice.name} prediction"]
 
 
+def show_piece(session, rows, columns, view=None):
+    """Show the same objects again, in a piece of a view of its own unless another is given."""
+    overlay, place = session.viewer.layers["blobs prediction"], Place((), rows, columns)
+    found = overlay.data[slice(*rows), slice(*columns)].astype(np.uint8)
+    previews = session.teaching.previews
+    previews._seen = (previews._seen[0], view or place, *previews._seen[2:])
+    previews.show(SimpleNamespace(place=place), found, None)
+
+
 @pytest.fixture
 def cells(session):
     session.set_task("objects")
@@ -123,6 +132,46 @@ def test_a_click_beside_objects_says_so_and_paints_nothing(cells, mouse):
         "no object is predicted here: click on one, or paint it",
         "this is beside the image: click on a predicted object",
     ]
+
+
+@pytest.mark.parametrize(
+    ("tool", "spots"),
+    [("accept", [(15, 15)]), ("split", [(5, 14), (25, 14)]), ("merge", [(15, 15), (15, 24)])],
+)
+def test_an_object_that_is_predicted_in_part_only_is_refused_until_it_is_in_view(cells, mouse, tool, spots):
+    show_piece(cells, (0, 18), (0, 64))  # the other rows were seen before
+    cells.use_tool(tool)
+    mouse.drag(*spots)
+    assert cells.failures == ["only a part of this object is predicted: move it into view"]
+    assert not objects(cells).any()
+    show_piece(cells, (0, 32), (0, 64))
+    mouse.drag(*spots)
+    assert len(cells.failures) == 1 and objects(cells).any()
+
+
+def test_an_object_across_two_pieces_of_a_view_is_whole_once_both_are_predicted(cells, mouse):
+    whole = Place((), (0, 64), (0, 64))
+    cells.use_tool("accept")
+    show_piece(cells, (0, 18), (0, 64))
+    show_piece(cells, (0, 15), (0, 64), whole)
+    mouse.click(12, 12)
+    assert len(cells.failures) == 1 and not objects(cells).any()
+    show_piece(cells, (15, 64), (0, 64), whole)
+    mouse.click(12, 12)
+    assert (objects(cells) != 0).sum() == 100
+
+
+def test_an_object_at_the_border_of_the_image_is_accepted_and_a_cut_one_rejected(cells, mouse):
+    found = np.zeros((64, 64), np.uint8)
+    found[:8, 56:] = 1
+    cells.teaching.previews.show(SimpleNamespace(place=Place((), (0, 64), (0, 64))), found, None)
+    cells.use_tool("accept")
+    mouse.click(3, 60)
+    assert (objects(cells) != 0).sum() == 64 and not cells.failures
+    cells.desk.current.layer.undo()
+    show_piece(cells, (0, 5), (0, 64))
+    mouse.click(3, 60, modifiers=("Shift",))
+    assert (objects(cells) == 1).sum() == 64 and not cells.failures
 
 
 def test_moving_the_image_is_no_click_and_other_buttons_are_napari_s(cells, mouse):

@@ -76,8 +76,10 @@ def _not_painted(annotation: Plane, found: Iterable[Part]) -> list[Part]:
 
 def _covers(found: Part, painted: Part) -> bool:
     """Tell whether most of a painted object lies in a predicted one: they are the same."""
-    spots = np.argwhere(painted.mask) + [part.start for part in painted.box]
-    return 2 * sum(found.holds((row, column)) for row, column in spots.tolist()) > len(spots)
+    offset = [there.start - here.start for there, here in zip(painted.box, found.box, strict=True)]
+    spots = np.argwhere(painted.mask) + offset
+    inside = spots[((spots >= 0) & (spots < found.mask.shape)).all(1)]
+    return bool(2 * np.count_nonzero(found.mask[tuple(inside.T)]) > len(spots))
 
 
 def _numbers(parts: Sequence[tuple[Part, int]]) -> str:

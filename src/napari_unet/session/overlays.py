@@ -17,12 +17,15 @@ from napari_unet.session.images import ImageChoice, Index, placement, zeros
 from napari_unet.session.jobs import Failure, Start
 from napari_unet.session.latest import Latest
 from napari_unet.session.numbering import join_pieces, numbered_as_before
+from napari_unet.session.picking import Edit, Plane
 from napari_unet.session.views import Place
 from napari_unet.session.weighing import Wish, weigh
 
 OPACITY = 0.4
 BRIGHT = 11.0
 """The default w0 on top of a class: so much is shown bright, and gaps stand out from what weighs 1."""
+PIECES = "predicted pieces"
+"""Key in the metadata of a layer of objects: the view of the latest ones, and what of it is predicted so far."""
 REST = 10
 """In 3D a refresh loads the whole volume: so many times its own duration pass before the next one."""
 
@@ -112,6 +115,7 @@ class ObjectsOverlay(Overlay):
     def __init__(self, viewer: ViewerModel, choice: ImageChoice, name: str) -> None:
         super().__init__(viewer, choice, name, np.uint32)
         self._highest = 0
+        self.layer.metadata[PIECES] = None, []
 
     def show(self, place: Place, view: Place, found: NDArray[Any]) -> None:
         """Show the objects (Y, X) that were found in a place, which is a piece of a view."""
@@ -123,7 +127,28 @@ class ObjectsOverlay(Overlay):
         piece = plane[slice(*rows), slice(*columns)]
         piece[...], self._highest = numbered_as_before(found, piece, self._highest)
         join_pieces(plane, rows, columns)
+        self._note(place, view)
         self.touched(view.region)
+
+    def clear(self) -> None:
+        """Show nothing, until something is written."""
+        super().clear()
+        self.layer.metadata[PIECES] = None, []
+
+    def _note(self, place: Place, view: Place) -> None:
+        """Remember the pieces of this view: what was found beyond it before is of other objects."""
+        before, places = self.layer.metadata[PIECES]
+        known = [each for each in places if before == view and each != place]
+        self.layer.metadata[PIECES] = view, [*known, place]
+
+
+def is_cut(layer: Labels, index: Index, edit: Edit, annotation: Plane) -> bool:
+    """Tell whether objects of a layer are accepted that may go on beyond what is predicted of a plane."""
+    if PIECES not in layer.metadata:  # a segmentation is whole
+        return False
+    view, places = layer.metadata[PIECES]
+    known = [(slice(*each.rows), slice(*each.columns)) for each in places if view.index == index]
+    return edit.is_cut(annotation, known)
 
 
 class ScoreOverlay(Overlay):

@@ -45,6 +45,13 @@ class Part:
                 drawn[self._relative(spot)] = True
         return drawn
 
+    def is_cut(self, pieces: Sequence[Box]) -> bool:
+        """Tell whether they lie at the border of these pieces where that is no border of the plane."""
+        known = np.zeros(self.mask.shape, bool)
+        for piece in pieces:
+            known[tuple(_shifted(part, -by.start) for part, by in zip(piece, self.box, strict=True))] = True
+        return bool((ndimage.binary_dilation(self.mask) & ~known).any())
+
     def _relative(self, spot: Spot) -> Spot:
         return spot[0] - self.box[0].start, spot[1] - self.box[1].start
 
@@ -55,6 +62,11 @@ class Edit:
 
     parts: tuple[tuple[Part, int], ...]
     words: str
+
+    def is_cut(self, annotation: Plane, pieces: Sequence[Box]) -> bool:
+        """Tell whether it paints an object where nothing was that goes on beyond what has been predicted."""
+        new = (part.without(annotation[part.box] != 0) for part, value in self.parts if value >= FIRST_OBJECT)
+        return any(part.is_cut(pieces) for part in new)
 
     @property
     def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -113,6 +125,10 @@ def along(corners: Sequence[Spot], shape: Sequence[int]) -> list[Spot]:
 def is_inside(spot: Spot, shape: Sequence[int]) -> bool:
     """Tell whether a place lies on a plane."""
     return all(0 <= at < size for at, size in zip(spot, shape, strict=True))
+
+
+def _shifted(part: slice, by: int) -> slice:
+    return slice(max(0, part.start + by), max(0, part.stop + by))
 
 
 def _around(box: Sequence[slice], margin: int, shape: Sequence[int]) -> Box:

@@ -12,6 +12,7 @@ from napari_unet.session.annotated import Annotated
 from napari_unet.session.desk import Desk
 from napari_unet.session.dividing import merge, split
 from napari_unet.session.images import ImageChoice, Index
+from napari_unet.session.overlays import is_cut
 from napari_unet.session.picking import Edit, Plane, Spot, along, is_inside
 from napari_unet.session.state import Tool
 
@@ -85,11 +86,12 @@ class Pointing:
         annotation = image.plane(index)
         if not is_inside(spot, annotation.shape):
             raise ValueError("this is beside the image: click on a predicted object")
-        predicted = self._objects(image, index, [spot])
+        layer = self._objects(image, index, [spot])
+        predicted = _plane(layer, image, index)
         if rejects:
             return _paint(image, index, reject(annotation, predicted, spot))
         number = continued(self._beyond(image, index), predicted, spot) or self._desk.free_number()
-        return _paint(image, index, accept(annotation, predicted, spot, number))
+        return _accept(image, index, accept(annotation, predicted, spot, number), layer)
 
     def _beyond(self, image: Annotated, index: Index) -> list[Plane]:
         """Return the slices above and below, where objects go on in them."""
@@ -103,9 +105,10 @@ class Pointing:
         image, index, corners = self._at(positions)
         annotation, free = image.plane(index), self._desk.free_number()
         spots = along(corners, annotation.shape)
-        predicted = self._objects(image, index, spots)
+        layer = self._objects(image, index, spots)
         divide = split if tool == "split" else merge
-        return _paint(image, index, divide(annotation, predicted, spots, free))
+        edit = divide(annotation, _plane(layer, image, index), spots, free)
+        return _accept(image, index, edit, layer)
 
     def _at(self, positions: Sequence[Sequence[float]]) -> tuple[Annotated, Index, list[Spot]]:
         """Return the plane that is shown, and which of its pixels some places of the viewer are."""
@@ -113,16 +116,30 @@ class Pointing:
         places = [np.round(image.layer.world_to_data(each))[-2:].astype(int).tolist() for each in positions]
         return image, index, [(row, column) for row, column in places]
 
-    def _objects(self, image: Annotated, index: Index, spots: Sequence[Spot]) -> Plane:
-        """Return the uppermost visible plane of predicted objects that has any at some pixels."""
+    def _objects(self, image: Annotated, index: Index, spots: Sequence[Spot]) -> Labels | None:
+        """Return the uppermost visible layer of predicted objects that has any at some pixels of a plane."""
         layers = self._viewer.layers
         there = (layer for layers_of in self._predicted for layer in layers_of(image.choice))
         visible = [layer for layer in there if layer in layers and layer.visible]
         for layer in sorted(visible, key=layers.index, reverse=True):
-            plane: Plane = layer.data[index]
+            plane = layer.data[index]
             if any(plane[spot] for spot in spots):
-                return plane
+                return layer
+        return None
+
+
+def _plane(layer: Labels | None, image: Annotated, index: Index) -> Plane:
+    if layer is None:
         return np.broadcast_to(np.zeros((), np.uint32), image.choice.annotation_shape[-2:])
+    plane: Plane = layer.data[index]
+    return plane
+
+
+def _accept(image: Annotated, index: Index, edit: Edit, layer: Labels | None) -> str:
+    """Paint what is accepted of a layer of predicted objects."""
+    if layer is not None and is_cut(layer, index, edit, image.plane(index)):
+        raise ValueError("only a part of this object is predicted: move it into view")
+    return _paint(image, index, edit)
 
 
 def _paint(image: Annotated, index: Index, edit: Edit) -> str:
