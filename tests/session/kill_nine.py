@@ -54,7 +54,7 @@ class Growing:
 
 
 def tiny_model(number):
-    network = build_network("unet", UNetConfig(width=4, depth=1))
+    network = build_network("unet", UNetConfig(width=4, depth=1, n_classes=len(OBJECT_CLASSES)))
     rest = ("YX", (1.0, 1.0), "pixel", ("",), "percentile", {"steps": number}, __version__)
     return Model(network, "unet", "objects", OBJECT_CLASSES, *rest)
 

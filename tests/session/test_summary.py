@@ -10,7 +10,8 @@ from napari_unet.session.state import SessionState
 def test_an_empty_viewer_shows_an_empty_state(viewer, new_session):
     session = new_session(viewer)
     expected = SessionState(can_train="open an image first", verdict=session.state.verdict)
-    assert session.state == replace(expected, settings=session.settings)
+    expected = replace(expected, settings=session.settings, measure=session.state.measure)
+    assert session.state == expected and session.state.measure.why_not
     assert session.state.verdict.startswith("not trained yet")
 
 
