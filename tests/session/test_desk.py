@@ -225,3 +225,26 @@ def test_the_next_object_is_never_the_background(viewer, desk):
     desk.changed_planes()
     desk.next_object()
     assert layer.selected_label == 6
+
+
+@pytest.mark.parametrize("mode", ["pan_zoom", "erase", "polygon"])
+def test_background_is_painted_among_objects(viewer, desk, mode):
+    viewer.add_image(np.zeros((8, 9)))
+    desk.find_image()
+    desk.set_task("objects")
+    desk.paint_with(1)  # the first thing that is painted
+    layer = desk.current.layer
+    assert (layer.selected_label, layer.mode) == (1, "paint")
+    desk.next_object()
+    layer.mode = mode
+    desk.paint_with(1)
+    assert (layer.selected_label, layer.mode) == (1, "polygon" if mode == "polygon" else "paint")
+
+
+def test_background_among_objects_is_light_and_no_object_looks_like_it(viewer, desk):
+    viewer.add_image(np.zeros((8, 9)))
+    desk.find_image()
+    desk.set_task("objects")
+    colours = desk.annotate().layer.colormap.map(np.arange(2**16, dtype=np.uint16))
+    assert colours[1, :3].min() > 0.5 and colours[0, 3] == 0
+    assert np.abs(colours[2:] - colours[1]).max(axis=1).min() > 0

@@ -91,6 +91,22 @@ def test_a_tick_without_news_changes_and_tells_nothing(session):
     assert not session.failures
 
 
+@pytest.mark.parametrize(("tool", "is_shown"), [("accept", True), ("split", False), ("merge", False)])
+def test_predictions_are_shown_to_accept_them(session, tool, is_shown):
+    session.set_task("objects")
+    session.paint(1, (2, 14), (2, 62))
+    session.paint(2, (17, 31), (17, 31))
+    session.tick()
+    session.train_for(2)
+    session.toggle_prediction()
+    session.use_tool(tool)
+    prediction = layer_named(session.viewer, "prediction")
+    assert prediction.visible == is_shown
+    prediction.visible = False
+    session.use_tool(tool)  # which puts it down
+    assert not prediction.visible and not session.failures
+
+
 def test_a_change_is_told_once(session):
     session.tick()
     n = len(session.changes)

@@ -122,13 +122,16 @@ def test_among_objects_words_stand_in_the_place_of_classes(form):
     form.show()
     form.show_state(SessionState(task="objects"))
     assert not form.findChild(QWidget, "add_class").isVisible()
-    assert "label 1" in form.findChild(QWidget, "objects_words").text()
+    assert "some background" in form.findChild(QWidget, "objects_words").text()
 
 
-def test_the_next_object_is_a_button_that_names_its_key(form, session, press, can_press):
+@pytest.mark.parametrize(("name", "key"), [("next_object", "M"), ("paint_background", "0")])
+def test_what_to_paint_next_among_objects_is_a_button_that_names_its_key(
+    form, session, press, can_press, name, key
+):
     form.show_state(SessionState(task="objects"))
-    assert not can_press(form, "next_object")
+    assert not can_press(form, name)
     form.show_state(SessionState(task="objects", choice=ImageChoice((Image(np.zeros((8, 8))),), "YX")))
-    press(form, "next_object")
-    session.next_object.assert_called_once_with()
-    assert "[M]" in form.findChild(QWidget, "next_object").text()
+    press(form, name)
+    getattr(session, name).assert_called_once_with()
+    assert f"[{key}]" in form.findChild(QWidget, name).text()

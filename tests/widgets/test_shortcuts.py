@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QLabel
 
 from napari_unet.session.classes import DEFAULT_CLASSES
 from napari_unet.session.state import SessionState
-from napari_unet.widgets.shortcuts import DIGITS, NEXT_OBJECT, SHORTCUTS, ShortcutsList, bind_shortcuts
+from napari_unet.widgets.shortcuts import DIGITS, OBJECT_SHORTCUTS, SHORTCUTS, ShortcutsList, bind_shortcuts
 
 LAYERS = ("Image", "Labels", "Layer", "Points", "Shapes", "Surface", "Tracks", "Vectors")
 
@@ -36,9 +36,9 @@ def napari_keys():
 
 
 def test_no_key_is_one_of_napari(layer):
-    ours = {str(KeyBinding.from_str(shortcut.key)) for shortcut in SHORTCUTS}
-    assert len(ours) == len(SHORTCUTS)
-    assert not ours & napari_keys()
+    ours = {str(KeyBinding.from_str(each.key)) for each in (*SHORTCUTS, *OBJECT_SHORTCUTS)}
+    assert len(ours) == len(SHORTCUTS) + len(OBJECT_SHORTCUTS)
+    assert ours & napari_keys() == {"M"}  # napari's next label, which it replaces
 
 
 def test_digits_take_only_keys_of_modes_that_have_a_letter(layer):
@@ -81,6 +81,7 @@ def test_keys_belong_to_this_layer_alone(layer, session):
         ("N", SessionState(task="objects"), "use_tool"),
         ("J", SessionState(task="objects"), "use_tool"),
         ("M", SessionState(task="objects"), "next_object"),
+        ("0", SessionState(task="objects"), "paint_background"),
     ],
 )
 def test_a_key_asks_the_session(layer, keys, session, key, state, asked):
@@ -98,6 +99,7 @@ def test_a_key_asks_the_session(layer, keys, session, key, state, asked):
         ("W", SessionState(task="classes"), "show_weight_map"),
         ("Q", SessionState(task="classes"), "use_tool"),
         ("9", SessionState(), "select_class"),
+        ("0", SessionState(), "paint_background"),
     ],
 )
 def test_a_key_that_makes_no_sense_does_nothing(layer, keys, session, key, state, not_asked):
@@ -115,13 +117,13 @@ def test_digits_choose_classes_but_stay_with_napari_among_objects(layer, keys, s
     objects = Labels(np.zeros((8, 8), np.uint8))
     session.state = SessionState(task="objects")
     bind_shortcuts(objects, session)
-    assert {*map(str, objects.keymap)} == {*(each.key for each in SHORTCUTS), NEXT_OBJECT}
+    assert {*map(str, objects.keymap)} == {each.key for each in (*SHORTCUTS, *OBJECT_SHORTCUTS)}
 
 
 def test_the_list_tells_every_key(qtbot):
     listed = ShortcutsList()
     qtbot.addWidget(listed)
     words = " ".join(label.text() for label in listed.findChildren(QLabel))
-    for shortcut in SHORTCUTS:
+    for shortcut in (*SHORTCUTS, *OBJECT_SHORTCUTS):
         assert f"<b>{shortcut.key}</b>" in words
         assert shortcut.words in words

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, count
 
 import numpy as np
-from napari.utils.colormaps import DirectLabelColormap
+from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, label_colormap
+from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
 from napari_unet.core.targets import MAX_CLASSES, ClassLabel
@@ -19,6 +20,9 @@ COLOURS = (
 """Colours that people with colour blindness tell apart; the first ones best."""
 BACKGROUND = 1
 """In an annotation of objects, and of classes where none of them is the background."""
+OBJECTS_BACKGROUND = "#88ccee"
+N_OBJECT_COLOURS = 2**16 - 1
+"""As many as an annotation of objects has numbers, so that no object has the colour of the background."""
 HIGHEST = 255
 """The annotation of classes is 8 bits deep."""
 
@@ -146,6 +150,13 @@ def background_value(classes: Classes) -> int:
 def colormap(classes: Classes) -> DirectLabelColormap:
     """Colour the annotation; what is unlabelled or no class is transparent."""
     return _colormap({each.value: each.colour for each in classes})
+
+
+def objects_colormap() -> CyclicLabelColormap:
+    """Colour painted objects; the background has a light colour, which is seen on dark images."""
+    colours = label_colormap(N_OBJECT_COLOURS).colors.copy()
+    colours[BACKGROUND] = transform_color(OBJECTS_BACKGROUND)[0]
+    return CyclicLabelColormap(colors=colours)
 
 
 def prediction_colormap(classes: Classes, labels: Sequence[ClassLabel] = ()) -> DirectLabelColormap:

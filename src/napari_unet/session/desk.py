@@ -19,6 +19,7 @@ from napari_unet.session.classes import (
     class_labels,
     class_styles,
     colormap,
+    objects_colormap,
     with_outputs,
 )
 from napari_unet.session.images import (
@@ -145,10 +146,11 @@ class Desk:
         return self.current or self.annotate()
 
     def _new_annotation(self, choice: ImageChoice) -> Annotated:
-        word = "annotation" if self.task == "classes" else "objects"
+        word, colours = ("annotation", None) if self.task == "classes" else ("objects", objects_colormap())
         layer = Labels(
             zeros(choice.annotation_shape, ANNOTATION_TYPE[self.task], sparse=True),
             name=f"{choice.name} {word}",
+            colormap=colours,
             metadata={OURS: "annotation"},
             opacity=0.6,
             **placement(choice),
@@ -200,10 +202,14 @@ class Desk:
             each.layer.selected_label = value
 
     def next_object(self) -> None:
-        """Paint with a label that no object has yet; who draws outlines goes on drawing them."""
-        self.select_class(self.free_number())
+        """Paint with a label that no object has yet."""
+        self.paint_with(self.free_number())
+
+    def paint_with(self, number: int) -> None:
+        """Take up the brush with a label; who draws outlines goes on drawing them."""
         if self.at_hand().layer.mode != "polygon":
             self.annotate()
+        self.select_class(number)
 
     def free_number(self) -> int:
         """Return a label that no object has yet."""

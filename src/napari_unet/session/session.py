@@ -11,7 +11,7 @@ from psygnal import Signal
 
 from napari_unet.core.results import Kind
 from napari_unet.core.targets import Task
-from napari_unet.session.classes import Classes, checked
+from napari_unet.session.classes import BACKGROUND, Classes, checked
 from napari_unet.session.correcting import Correcting
 from napari_unet.session.desk import Desk
 from napari_unet.session.files import Files
@@ -165,11 +165,17 @@ class Session:
             self.follow_painting()
             self.desk.next_object()
 
+    def paint_background(self) -> None:
+        """Paint what is no object from now on."""
+        with self._verb():
+            self.desk.paint_with(BACKGROUND)
+
     def use_tool(self, tool: Tool) -> None:
         """Let the mouse accept, split or merge objects; once more gives the brush back."""
         with self._verb():
             self.pointing.use(tool)
-            self.teaching.previews.show_layers(True)
+            if self.pointing.tool == "accept":
+                self.teaching.previews.show_layers(True)
 
     def _act(self, edit: Callable[[], str]) -> None:
         """Change what is painted, say what was done, and learn it."""

@@ -27,12 +27,11 @@ if TYPE_CHECKING:
 ADD = "Add a class."
 REMOVE = "Remove the class that you paint with; its strokes become unpainted."
 OBJECTS = (
-    "Paint background with label 1, and each object with a label of its own from 2 on; they may touch. "
+    "Paint some background, and each object with a label of its own from 2 on; they may touch. "
     "Objects that you do not paint are not learnt as background."
 )
-
-
 NEXT = "Paint with a label that no object has yet. The key takes up the brush, whatever you did before."
+PLAIN = "Paint what is no object, with label 1: some of it near cells, in narrow gaps, and where nothing is."
 
 
 class ClassesForm(QWidget):
@@ -58,7 +57,8 @@ class ClassesForm(QWidget):
         self._form, self._objects, words = QWidget(), QWidget(), sentence("objects_words")
         words.setText(OBJECTS)
         self._next = Button("Next object  [M]", "next_object", NEXT, session.next_object)
-        column(self._objects, words, self._next)
+        self._plain = Button("Background  [0]", "paint_background", PLAIN, session.paint_background)
+        column(self._objects, words, row(self._next, self._plain, stretch=(1, 1)))
         self._refusal = sentence("classes_refusal")
         self._refusal.hide()
         buttons = row(self._add, self._remove, QWidget(), marks, stretch=(0, 0, 1, 0))
@@ -88,7 +88,8 @@ class ClassesForm(QWidget):
         """Follow the session."""
         self._form.setVisible(state.task == "classes")
         self._objects.setVisible(state.task == "objects")
-        self._next.allow("" if state.choice else "open an image first")
+        for button in (self._next, self._plain):
+            button.allow("" if state.choice else "open an image first")
         self._selected = state.selected
         if state.classes == self._classes:
             self._show_selected()

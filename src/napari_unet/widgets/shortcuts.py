@@ -59,16 +59,19 @@ SHORTCUTS = (
     Shortcut("J", "draw a line: merge objects", lambda session: use_tool(session, "merge")),
     Shortcut("W", "show or hide the weight map", toggle_weight_map),
 )
+OBJECT_SHORTCUTS = (
+    # as napari's own key, but never below 2: label 1 is the background
+    Shortcut("M", "the next object, brush ready", lambda session: session.next_object()),
+    Shortcut("0", "background, brush ready", lambda session: session.paint_background()),
+)
+"""Only among objects."""
 DIGITS = range(1, 10)
-NEXT_OBJECT = "M"
-"""As napari's own, but never below 2: label 1 is the background."""
 NOTE = """They work on the annotation layer while
 the mouse is over the image. There 1 to 7
 do not change napari's mode; its letters do."""
 NAPARI = (
     ("P  E  F  L  Z", "brush, eraser, fill, pick, move"),
     ("[  ]", "smaller, larger brush"),
-    ("M", "the next object, brush ready"),
     ("Ctrl+Z", "undo the last stroke or click"),
 )
 """Keys of napari's own that help while painting."""
@@ -76,12 +79,10 @@ NAPARI = (
 
 def bind_shortcuts(layer: Labels, session: "Session") -> None:
     """Bind the keys to this one layer; the digits only where they choose a class, not among objects."""
-    for shortcut in SHORTCUTS:
+    has_objects = session.state.task == "objects"
+    for shortcut in (*SHORTCUTS, *(OBJECT_SHORTCUTS if has_objects else ())):
         layer.bind_key(shortcut.key, _pressed(shortcut.press, session), overwrite=True)
-    if session.state.task == "objects":
-        layer.bind_key(NEXT_OBJECT, _pressed(lambda session: session.next_object(), session), overwrite=True)
-        return
-    for digit in DIGITS:
+    for digit in () if has_objects else DIGITS:
         layer.bind_key(str(digit), _pressed(_choose(digit), session), overwrite=True)
 
 
@@ -89,7 +90,7 @@ def unbind_shortcuts(layers: Iterable[Layer]) -> None:
     """Give the keys of annotation layers back to napari."""
     for layer in layers:
         if layer.metadata.get(OURS) == "annotation":
-            for key in (*(each.key for each in SHORTCUTS), NEXT_OBJECT, *map(str, DIGITS)):
+            for key in (*(each.key for each in (*SHORTCUTS, *OBJECT_SHORTCUTS)), *map(str, DIGITS)):
                 layer.bind_key(key, None)
 
 
@@ -121,7 +122,10 @@ def _table() -> QWidget:
     layout = QFormLayout(table)
     layout.setContentsMargins(QMargins())
     layout.setSpacing(GAP // 2)
-    ours = (("1 … 9", "choose the class"), *((each.key, each.words) for each in SHORTCUTS))
+    ours = (
+        ("1 … 9", "choose the class"),
+        *((each.key, each.words) for each in (*OBJECT_SHORTCUTS, *SHORTCUTS)),
+    )
     for key, words in (*ours, *NAPARI):
         layout.addRow(f"<b>{key}</b>", QLabel(words))
     layout.addRow(QLabel(NOTE))
