@@ -63,7 +63,6 @@ def files(tmp_path_factory):
     """A model and a stack of two planes that are wide, so that there is a pyramid."""
     folder = tmp_path_factory.mktemp("Zellen und Kerne ä")
     save_model(random_model(), folder / "model.safetensors")
-    save_model(growing_model(), folder / "growing.safetensors")
     stack = np.random.default_rng(0).integers(0, 1000, (2, 40, 530)).astype(np.uint16)
     tifffile.imwrite(folder / "image.tif", stack, imagej=True, metadata={"axes": "ZYX"})
     return folder
@@ -160,7 +159,8 @@ def test_a_run_that_was_killed_at_any_moment_is_gone_on_with(kind, suffix, segme
 
 def test_objects_that_are_grown_sifted_and_linked_survive_a_kill_in_any_phase(segmenting, files, tmp_path):
     wish = {"min_size": 12, "keep_border": False, "link": True}
-    order = {"kind": "objects", "config": wish, "model": str(files / "growing.safetensors")}
+    save_model(growing_model(), tmp_path / "growing.safetensors")
+    order = {"kind": "objects", "config": wish, "model": str(tmp_path / "growing.safetensors")}
     (tmp_path / "whole").mkdir()
     said = segmenting(tmp_path / "whole" / "result.ome.zarr", **order)
     whole, n_touches = tree_hash(tmp_path / "whole" / "result.ome.zarr"), said["n_touches"]
@@ -227,8 +227,8 @@ def test_a_result_that_was_killed_when_it_had_its_name_is_finished_by_the_next_r
 @pytest.fixture
 def begun(files, tmp_path):
     """A run that was stopped after some tiles; returns what goes on with it, or not."""
-    for file in files.iterdir():
-        shutil.copy2(file, tmp_path)
+    for name in ("image.tif", "model.safetensors"):
+        shutil.copy2(files / name, tmp_path)
     output = tmp_path / "result.tif"
 
     def run(model=None, config=(), image=None, **options):
