@@ -1,5 +1,6 @@
 """A click or a stroke of the mouse changes objects, on the slice that is shown, and Ctrl+Z takes it back."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -223,6 +224,49 @@ def test_painting_leaves_the_tool_and_the_same_tool_again_gives_the_brush_back(c
     assert cells.state.tool == "" and layer.mode == "paint" and layer.mouse_pan is False
 
 
+@pytest.mark.parametrize("tool", ["accept", "split", "merge"])
+@pytest.mark.parametrize("taken_up", ["layer", "brush"])
+def test_the_mouse_is_napari_s_again_once_the_tool_has_gone(cells, tool, taken_up):
+    layer = cells.desk.current.layer
+    cells.use_tool(tool)
+    if taken_up == "layer":
+        cells.viewer.layers.selection.active = cells.viewer.layers["blobs"]
+    else:
+        layer.mode = "paint"
+    cells.tick()
+    if taken_up == "brush":
+        assert layer.mode == "paint" and layer.mouse_pan is False and layer.cursor == "circle"
+        layer.mode = "pan_zoom"
+    assert layer.mouse_pan is True and layer.cursor == "standard"
+
+
+def test_a_tool_shows_what_is_painted(cells):
+    layer = cells.desk.current.layer
+    layer.visible = False
+    cells.use_tool("accept")
+    assert layer.visible
+
+
+@pytest.mark.parametrize(("ndim", "numbers"), [(3, [2, 2]), (2, [2, 3])])
+def test_an_object_that_is_accepted_on_two_slices_has_one_number_for_a_3d_network_only(
+    viewer, blobs, new_session, mouse, ndim, numbers
+):
+    viewer.add_image(blobs(4, 64, 64), name="stack")
+    session = new_session(viewer)
+    session.set_task("objects")
+    session.teaching.settings = replace(session.teaching.settings, ndim=ndim)
+    for z in (1, 2):
+        viewer.dims.set_point(0, z)
+        session.annotate()
+        predict(session, (z,))
+        session.use_tool("accept")
+        mouse.click(15, 15)
+        session.use_tool("accept")
+    assert not session.failures
+    assert [int(objects(session)[z, 15, 15]) for z in (1, 2)] == numbers
+    assert (objects(session) != 0).sum() == 200
+
+
 def test_one_tool_replaces_another_and_acts_once(cells, mouse):
     for tool in ("accept", "split", "accept"):
         cells.use_tool(tool)
@@ -289,7 +333,10 @@ def test_numbers_that_the_layer_cannot_hold_are_refused(cells, mouse):
     cells.paint(65535, (60, 62), (60, 62))
     cells.use_tool("accept")
     mouse.click(15, 15)
-    assert cells.failures == ["blobs objects cannot hold 65536: give it data of a wider type"]
+    assert cells.failures == [
+        "blobs objects has objects up to number 65,535 and none can be higher: "
+        "fill (F) the highest one with a lower number that is free, and try again"
+    ]
 
 
 def test_an_object_keeps_its_number_and_colour_from_preview_to_preview(cells):

@@ -97,7 +97,10 @@ def test_predictions_are_shown_to_accept_them(session, tool, is_shown):
     session.paint(1, (2, 14), (2, 62))
     session.paint(2, (17, 31), (17, 31))
     session.tick()
+    assert session.state.has_painted and not session.state.has_predicted
+    assert session.state.cannot_link == "train or load a model first"
     session.train_for(2)
+    assert session.state.has_predicted and session.state.cannot_link == "the image is no stack of slices"
     session.toggle_prediction()
     session.use_tool(tool)
     prediction = layer_named(session.viewer, "prediction")

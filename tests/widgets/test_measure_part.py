@@ -67,7 +67,8 @@ def test_it_is_there_for_objects_or_where_a_layer_of_them_is(make):
 def test_the_count_is_said(make, state, words):
     part = make(MeasurePart)
     part.show_state(SessionState(task="objects", measure=state))
-    assert part.findChild(QLabel, "measure_words").text() == words
+    label = part.findChild(QLabel, "measure_words")
+    assert label.text() == words and label.isHidden() == (not words)
 
 
 def test_it_is_measured_whole_or_slice_by_slice_where_there_are_slices(part, session, press):

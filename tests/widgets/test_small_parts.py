@@ -41,8 +41,8 @@ def chosen_file(monkeypatch, path, kind=""):
     [
         ("classes", False, set()),
         ("classes", True, {"take_prediction", "draw_box", "prediction"}),
-        ("objects", False, {"weight_map", *TOOLS}),
-        ("objects", True, {"take_prediction", "draw_box", "prediction", "weight_map", *TOOLS}),
+        ("objects", False, {"weight_map"}),
+        ("objects", True, {"take_prediction", "draw_box", "prediction", "weight_map"}),
     ],
 )
 def test_corrections_need_a_prediction_and_weight_maps_objects(make, task, model, names):
@@ -67,16 +67,30 @@ def test_corrections_ask_the_session(make, session, press):
     assert session.show_weight_map.call_args.args == (False,)
 
 
+@pytest.mark.parametrize(
+    ("painted", "predicted", "names"),
+    [(False, False, set()), (True, False, TOOLS - {"accept_objects"}), (False, True, TOOLS)],
+)
+def test_tools_need_objects_and_say_so(make, painted, predicted, names):
+    part = make(CorrectPart)
+    state = SessionState(task="objects", plane=(3,), has_painted=painted, has_predicted=predicted)
+    part.show_state(state)
+    assert pressable(part) & TOOLS == names
+    tips = {name: part.findChild(QPushButton, name).toolTip() for name in TOOLS}
+    assert all(("Not now: " in tip) == (name not in names) for name, tip in tips.items())
+
+
 @pytest.mark.parametrize("tool", ["accept", "split", "merge"])
 def test_a_tool_is_asked_for_and_shown_while_it_is_up(make, session, press, tool):
     part = make(CorrectPart)
-    part.show_state(SessionState(task="objects", plane=()))
+    state = SessionState(task="objects", plane=(), has_predicted=True)
+    part.show_state(state)
     press(part, f"{tool}_objects")
     session.use_tool.assert_called_once_with(tool)
-    part.show_state(SessionState(task="objects", plane=(), tool=tool))
+    part.show_state(replace(state, tool=tool))
     down = {button.objectName() for button in part.findChildren(QPushButton) if button.isChecked()}
     assert down == {f"{tool}_objects"}
-    part.show_state(SessionState(task="objects", plane=()))
+    part.show_state(state)
     assert not any(button.isChecked() for button in part.findChildren(QPushButton))
     part.show_state(SessionState(task="objects"))
     assert not TOOLS & pressable(part)
@@ -129,7 +143,7 @@ def test_segmenting_asks_the_session(make, session, press, monkeypatch):
 
 def test_objects_can_be_sifted_and_linked(make, session, press):
     part = make(SegmentPart)
-    part.show_state(replace(READY, task="objects", can_link=True))
+    part.show_state(replace(READY, task="objects"))
     size, border, link = (part.findChild(QWidget, name) for name in ("min_size", "keep_border", "link"))
     assert part.value() == ALL_OBJECTS
     size.setValue(30)
@@ -137,10 +151,19 @@ def test_objects_can_be_sifted_and_linked(make, session, press):
     link.click()
     press(part, "segment_stack")
     session.segment_stack.assert_called_once_with(objects=WantedObjects(30, False, True))
-    part.show_state(replace(READY, task="objects"))
+    assert "Not now" not in link.toolTip()
+    part.show_state(replace(READY, task="objects", cannot_link="the image is no stack"))
     assert part.value() == WantedObjects(30, False) and not link.isEnabled()
+    assert "Not now: the image is no stack." in link.toolTip()
     part.show_state(READY)
     assert part.value() == ALL_OBJECTS and not size.isVisible()
+
+
+@pytest.mark.parametrize(("ndim", "words"), [(2, "at least (px)"), (3, "at least (voxels)")])
+def test_sizes_are_in_pixels_or_voxels(make, ndim, words):
+    part = make(SegmentPart)
+    part.show_state(replace(READY, task="objects", ndim=ndim))
+    assert part.findChild(QWidget, "min_size_unit").text() == words
 
 
 def test_each_task_has_its_kinds_of_results(make):

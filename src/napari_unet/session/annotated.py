@@ -157,8 +157,11 @@ class Annotated:
         self, index: Index, rows: NDArray[np.int64], columns: NDArray[np.int64], values: int | NDArray[Any]
     ) -> None:
         """Paint pixels of a plane, as one step that can be undone in the layer."""
-        if np.max(values, initial=0) > np.iinfo(self.layer.dtype).max:
-            raise ValueError(f"{self.layer.name} cannot hold {np.max(values)}: give it data of a wider type")
+        if np.max(values, initial=0) > (highest := np.iinfo(self.layer.dtype).max):
+            raise ValueError(
+                f"{self.layer.name} has objects up to number {highest:,} and none can be higher: "
+                "fill (F) the highest one with a lower number that is free, and try again"
+            )
         outer = tuple(np.full_like(rows, at) for at in index)
         self.layer.data_setitem((*outer, rows, columns), np.asarray(values, self.layer.dtype))
 

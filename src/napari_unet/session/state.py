@@ -46,7 +46,7 @@ class SessionState:
     """Everything that the dock shows; equal states look alike.
 
     Sentences are empty where there is nothing to say: ``can_train`` tells why not, ``kept`` what to restore,
-    ``begun`` how much is there of a stack that was cancelled.
+    ``begun`` how much is there of a stack that was cancelled, ``cannot_link`` why slices are not linked.
     """
 
     choice: ImageChoice | None = None
@@ -61,7 +61,10 @@ class SessionState:
     verdict: str = ""
     model: str = ""
     has_model: bool = False
-    can_link: bool = False
+    ndim: int = 2
+    has_predicted: bool = False
+    has_painted: bool = False
+    cannot_link: str = ""
     device: str = ""
     settings: Settings = field(default_factory=Settings)
     weight_map: bool = False

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from napari_unet.session.classes import OBJECT_STYLES
+from napari_unet.session.classes import BACKGROUND, OBJECT_STYLES
 from napari_unet.session.state import ImageState, PlaneState, SessionState
 from napari_unet.session.teaching import Teaching
 from napari_unet.session.words import verdict
@@ -29,7 +29,10 @@ def summarise(session: "Session") -> SessionState:
         verdict=_verdict(desk, teaching),
         model=teaching.description,
         has_model=teaching.model is not None,
-        can_link=_can_link(desk, teaching),
+        ndim=teaching.ndim,
+        has_predicted=_has_predicted(session),
+        has_painted=desk.task == "objects" and max(desk.painted_values(), default=0) > BACKGROUND,
+        cannot_link=_cannot_link(desk, teaching),
         device=session.device,
         settings=session.settings,
         weight_map=session.weights.is_on,
@@ -42,10 +45,21 @@ def summarise(session: "Session") -> SessionState:
     )
 
 
-def _can_link(desk: "Desk", teaching: Teaching) -> bool:
-    """Tell whether objects are found plane by plane, and there are planes above each other."""
-    is_flat = teaching.model is not None and len(teaching.model.axes) == 2
-    return is_flat and desk.choice is not None and "Z" in desk.choice.plane_axes
+def _has_predicted(session: "Session") -> bool:
+    """Tell whether there are layers of predicted objects of the chosen image."""
+    choice = session.desk.choice
+    sources = session.teaching.previews, session.segmenting
+    return choice is not None and any(each.objects_of(choice) for each in sources)
+
+
+def _cannot_link(desk: "Desk", teaching: Teaching) -> str:
+    """Say why objects of neighbouring slices are not linked."""
+    if teaching.model is None:
+        return "train or load a model first"
+    if len(teaching.model.axes) == 3:
+        return "a 3D network sees the slices together: its objects go through them anyway"
+    has_slices = desk.choice is not None and "Z" in desk.choice.plane_axes
+    return "" if has_slices else "the image is no stack of slices"
 
 
 def _images(desk: "Desk") -> tuple[ImageState, ...]:

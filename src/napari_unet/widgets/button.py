@@ -36,4 +36,9 @@ class Button(QPushButton):
     def allow(self, why_not: str) -> None:
         """Enable the button, or say why it cannot be pressed."""
         self.setEnabled(not why_not)
-        self.setToolTip(f"{self._tooltip}\n\nNot now: {why_not}." if why_not else self._tooltip)
+        self.setToolTip(because(self._tooltip, why_not))
+
+
+def because(tooltip: str, why_not: str) -> str:
+    """Add to a tooltip why something cannot be done now, if so."""
+    return f"{tooltip}\n\nNot now: {why_not}." if why_not else tooltip

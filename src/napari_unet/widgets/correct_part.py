@@ -75,7 +75,7 @@ class CorrectPart(QWidget):
         self._prediction.allow("" if state.has_model else "there is no prediction yet")
         for tool, button in self._tools.items():
             button.setChecked(state.tool == tool)
-            button.allow(_cannot_point(state))
+            button.allow(_cannot_point(state, tool))
         self._weights.setChecked(state.weight_map)
         self._weights.allow("" if state.task == "objects" else "weight maps belong to the task Objects")
 
@@ -88,9 +88,13 @@ class CorrectPart(QWidget):
         self._session.show_weight_map(self._weights.isChecked())
 
 
-def _cannot_point(state: SessionState) -> str:
+def _cannot_point(state: SessionState, tool: Tool) -> str:
     if state.task != "objects":
         return "it belongs to the task Objects"
+    if tool == "accept" and not state.has_predicted:
+        return "no objects are predicted yet: train, or segment this slice with a model"
+    if not (state.has_predicted or state.has_painted):
+        return "there are no objects yet: paint some, or train"
     return "" if state.plane is not None else "go to a slice of the image, in 2D view"
 
 

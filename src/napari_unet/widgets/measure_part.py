@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from napari_unet.session.session import Session
 
 MEASURE = (
-    "Measure each object of the selected Labels layer, or of the uppermost result: place, size, shape, and "
+    "Measure each object of the selected Labels layer, of the uppermost result or, where no result is shown, "
+    "of what you have painted and accepted: place, size, shape, and "
     "the intensities of the image that is chosen above. Then click on an object to see what was measured; "
     "Plugins > Features table widget shows the table."
 )
@@ -60,6 +61,7 @@ class MeasurePart(QWidget):
         self._name = now.layer or "objects"
         self.setVisible(state.task == "objects" or bool(now.layer))
         self._words.setText(_words(now))
+        self._words.setVisible(bool(now.layer))
         self._measure.allow(now.why_not)
         self._planes.setVisible(now.has_planes)
         self._cancel.allow(_cannot_cancel(now))

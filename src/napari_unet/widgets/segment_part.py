@@ -10,7 +10,7 @@ from napari_unet.session.settings import ALL_OBJECTS, WantedObjects
 from napari_unet.session.state import SessionState
 from napari_unet.widgets.asking import RESULT_FILES, path_to_save
 from napari_unet.widgets.auto_spin import AutoSpin
-from napari_unet.widgets.button import Button
+from napari_unet.widgets.button import Button, because
 from napari_unet.widgets.layouts import column, heading, row
 from napari_unet.widgets.wheel import leave_wheel
 
@@ -39,9 +39,8 @@ CANCEL = (
     "only objects of a volume are in a layer when all of it is done, and a file goes on with them."
 )
 
-SIZE = (
-    "Objects of fewer pixels are left out; auto is what the model has learnt from the smallest painted ones."
-)
+SIZE = "Smaller objects are left out; auto is what the model has learnt from the smallest painted ones."
+UNITS = {2: "at least (px)", 3: "at least (voxels)"}
 BORDER = "Keep objects that touch the border of the image: parts of them may lie beyond."
 LINK = (
     "Objects of neighbouring slices that overlap become one object, with one number. "
@@ -95,7 +94,9 @@ class SegmentPart(QWidget):
             for kind, words in KINDS[state.task].items():
                 self._kind.addItem(words, kind)
         self._objects.setVisible(state.task == "objects")
-        self._link.setEnabled(state.can_link)
+        self._unit.setText(UNITS[state.ndim])
+        self._link.setEnabled(not state.cannot_link)
+        self._link.setToolTip(because(LINK, state.cannot_link))
         self._name = f"{state.choice.name} segmentation" if state.choice else "segmentation"
         why_not = _cannot_segment(state)
         self._slice.allow(why_not or ("" if state.plane is not None else "go to a slice, in 2D view"))
@@ -112,11 +113,14 @@ class SegmentPart(QWidget):
         return WantedObjects(None if size is None else int(size), self._border.isChecked(), links)
 
     def _objects_form(self) -> QWidget:
-        form, label = QWidget(), QLabel("at least (px)")
-        for each in (label, self._size):
+        form, self._unit = QWidget(), QLabel()
+        self._unit.setObjectName("min_size_unit")
+        for each in (self._unit, self._size):
             each.setToolTip(SIZE)
         self._size.setObjectName("min_size")
-        column(form, row(label, self._size, stretch=(0, 1)), row(self._border, self._link, stretch=(1, 1)))
+        column(
+            form, row(self._unit, self._size, stretch=(0, 1)), row(self._border, self._link, stretch=(1, 1))
+        )
         return form
 
     def _on_file(self) -> None:
