@@ -248,3 +248,13 @@ def test_background_among_objects_is_light_and_no_object_looks_like_it(viewer, d
     colours = desk.annotate().layer.colormap.map(np.arange(2**16, dtype=np.uint16))
     assert colours[1, :3].min() > 0.5 and colours[0, 3] == 0
     assert np.abs(colours[2:] - colours[1]).max(axis=1).min() > 0
+
+
+def test_no_object_has_a_number_that_the_annotation_cannot_hold(viewer, desk):
+    viewer.add_image(np.zeros((8, 9)), name="cells")
+    desk.find_image()
+    desk.set_task("objects")
+    desk.annotate().layer.data_setitem((np.array([1]), np.array([1])), 65535)
+    desk.changed_planes()
+    with pytest.raises(ValueError, match="objects up to number 65,535 and none can be higher"):
+        desk.next_object()

@@ -157,13 +157,22 @@ class Annotated:
         self, index: Index, rows: NDArray[np.int64], columns: NDArray[np.int64], values: int | NDArray[Any]
     ) -> None:
         """Paint pixels of a plane, as one step that can be undone in the layer."""
-        if np.max(values, initial=0) > (highest := np.iinfo(self.layer.dtype).max):
+        self._check(np.max(values, initial=0))
+        outer = tuple(np.full_like(rows, at) for at in index)
+        self.layer.data_setitem((*outer, rows, columns), np.asarray(values, self.layer.dtype))
+
+    def select(self, value: int) -> None:
+        """Let the brush paint with a value."""
+        self._check(value)
+        self.layer.selected_label = value
+
+    def _check(self, value: int) -> None:
+        """Raise a ValueError for a value that is too high for the layer."""
+        if value > (highest := np.iinfo(self.layer.dtype).max):
             raise ValueError(
                 f"{self.layer.name} has objects up to number {highest:,} and none can be higher: "
                 "fill (F) the highest one with a lower number that is free, and try again"
             )
-        outer = tuple(np.full_like(rows, at) for at in index)
-        self.layer.data_setitem((*outer, rows, columns), np.asarray(values, self.layer.dtype))
 
     def values(self, index: Index) -> set[int]:
         """Return the annotation values that are painted on a plane."""

@@ -199,7 +199,7 @@ class Desk:
     def select_class(self, value: int) -> None:
         """Paint with this value."""
         for each in self.images:
-            each.layer.selected_label = value
+            each.select(value)
 
     def next_object(self) -> None:
         """Paint with a label that no object has yet."""
