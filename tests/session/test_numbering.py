@@ -4,8 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from skimage.measure import label
 
-from napari_unet.session.numbering import facing, join_pieces, numbered_as_before, partners
+from napari_unet.session.numbering import facing, join_pieces, numbered_as_before, part_pieces, partners
 
 planes = arrays(np.uint32, (6, 7), elements=st.integers(0, 5))
 
@@ -76,6 +77,45 @@ def test_neighbours_that_touch_at_a_border_stay_two():
     join_pieces(plane, (10, 20), (0, 20))
     assert set(np.unique(plane)) == {0, 1, 2}
     assert (plane[10:15, 0:10] == 1).all() and (plane[10:15, 10:16] == 2).all()
+
+
+def predict(plane, found, highest):
+    """Predict a plane in three pieces, one after the other, as an overlay shows them."""
+    for columns in ((0, 10), (10, 20), (20, 30)):
+        piece = plane[:, slice(*columns)]
+        piece[...], highest = numbered_as_before(
+            label(found[:, slice(*columns)], connectivity=1), piece, highest
+        )
+        highest = part_pieces(plane, (0, len(plane)), columns, highest)
+        join_pieces(plane, (0, len(plane)), columns)
+    return highest
+
+
+def test_cells_that_follow_a_blob_across_pieces_have_a_number_each():
+    plane, cells = np.zeros((20, 30), np.uint32), np.zeros((20, 30), bool)
+    highest = predict(plane, np.ones((20, 30), bool), 0)
+    assert set(np.unique(plane)) == {1}
+    cells[2:8, 2:7] = cells[10:16, 9:18] = cells[2:8, 12:16] = cells[3:18, 22:28] = True
+    highest = predict(plane, cells, highest)
+    parts, n_cells = label(cells, return_num=True)
+    numbers = [set(np.unique(plane[parts == n]).tolist()) for n in range(1, n_cells + 1)]
+    assert all(len(each) == 1 for each in numbers) and len(set.union(*numbers)) == n_cells
+    before = plane.copy()
+    predict(plane, cells, highest)
+    assert np.array_equal(plane, before)
+
+
+@given(arrays(bool, (12, 30)), arrays(bool, (12, 30)))
+def test_what_shares_a_number_hangs_together_and_the_same_again_changes_nothing(first, second):
+    plane = np.zeros((12, 30), np.uint32)
+    highest = predict(plane, first, 0)
+    highest = predict(plane, second, highest)
+    assert (plane != 0).tolist() == second.tolist() and highest >= plane.max()
+    for number in np.unique(plane[plane != 0]):
+        assert label(plane == number, connectivity=1).max() == 1
+    before = plane.copy()
+    predict(plane, second, highest)
+    assert np.array_equal(plane, before)
 
 
 def test_a_short_contact_is_no_object_that_goes_on():

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.measure import label
 
 Objects = NDArray[np.integer[Any]]
 Span = tuple[int, int]
@@ -28,6 +30,28 @@ def numbered_as_before(found: Objects, before: Objects, highest: int) -> tuple[N
     fresh = there[(numbers[there] == 0) & (there != 0)]
     numbers[fresh] = highest + 1 + np.arange(len(fresh))
     return numbers[found], highest + len(fresh)
+
+
+def part_pieces(plane: Objects, rows: Span, columns: Span, highest: int) -> int:
+    """Give what shares a number inside and outside of a piece, and apart outside of it, numbers of their own.
+
+    They may have them from one that was found earlier and went through several pieces. It is done in place;
+    `join_pieces` gives those that go on across the border one number again. Return the highest one.
+    """
+    piece = plane[slice(*rows), slice(*columns)]
+    is_inside = np.zeros(highest + 1, bool)
+    is_inside[piece] = True
+    is_inside[0] = False
+    outside = np.where(is_inside[plane], plane, 0)
+    outside[slice(*rows), slice(*columns)] = 0
+    shared = np.unique(outside[outside != 0])
+    own = np.arange(highest + 1, dtype=plane.dtype)
+    own[shared] = highest + 1 + np.arange(len(shared))
+    piece[...] = own[piece]
+    if not len(shared):
+        return highest
+    box = ndimage.find_objects((outside != 0).view(np.uint8))[0]
+    return _part(plane[box], outside[box], highest + len(shared))
 
 
 def join_pieces(plane: Objects, rows: Span, columns: Span) -> None:
@@ -66,6 +90,19 @@ def facing(inside: Objects, outside: Objects) -> Iterator[tuple[int, int]]:
         shorter = min(np.count_nonzero(inside == one), np.count_nonzero(outside == other))
         if 2 * n_shared >= shorter:
             yield one, other
+
+
+def _part(plane: Objects, outside: Objects, highest: int) -> int:
+    """Give parts that hang not together numbers of their own, in place, and return the highest one."""
+    places = np.nonzero(outside)
+    connected = label(outside, connectivity=1)[places]  # type: ignore[no-untyped-call]
+    _, first, part_of = np.unique(connected, return_index=True, return_inverse=True)
+    numbers = outside[places][first]  # the first part of each number keeps it
+    is_other = np.ones(len(numbers), bool)
+    is_other[np.unique(numbers, return_index=True)[1]] = False
+    numbers[is_other] = highest + 1 + np.arange(np.count_nonzero(is_other))
+    plane[places] = numbers[part_of]
+    return highest + int(np.count_nonzero(is_other))
 
 
 def _is_most(groups: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:

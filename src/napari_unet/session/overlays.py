@@ -16,7 +16,7 @@ from napari_unet.session.desk import OURS, is_there
 from napari_unet.session.images import ImageChoice, Index, placement, zeros
 from napari_unet.session.jobs import Failure, Start
 from napari_unet.session.latest import Latest
-from napari_unet.session.numbering import join_pieces, numbered_as_before
+from napari_unet.session.numbering import join_pieces, numbered_as_before, part_pieces
 from napari_unet.session.picking import Edit, Plane
 from napari_unet.session.views import Place
 from napari_unet.session.weighing import Wish, weigh
@@ -25,7 +25,7 @@ OPACITY = 0.4
 BRIGHT = 11.0
 """The default w0 on top of a class: so much is shown bright, and gaps stand out from what weighs 1."""
 PIECES = "predicted pieces"
-"""Key in the metadata of a layer of objects: the view of the latest ones, and what of it is predicted so far."""
+"""Key in the metadata of a layer of objects: the view of the latest ones, and its pieces so far."""
 REST = 10
 """In 3D a refresh loads the whole volume: so many times its own duration pass before the next one."""
 
@@ -126,6 +126,7 @@ class ObjectsOverlay(Overlay):
         )
         piece = plane[slice(*rows), slice(*columns)]
         piece[...], self._highest = numbered_as_before(found, piece, self._highest)
+        self._highest = part_pieces(plane, rows, columns, self._highest)
         join_pieces(plane, rows, columns)
         self._note(place, view)
         self.touched(view.region)
