@@ -39,6 +39,7 @@ class Pointing:
         self._viewer, self._desk, self._predicted, self._act = viewer, desk, predicted, act
         self._goes_through = goes_through
         self._tool: Tool = ""
+        self._layer: Labels | None = None
 
     @property
     def tool(self) -> Tool:
@@ -50,20 +51,31 @@ class Pointing:
 
     def follow(self) -> None:
         """Put the tool down for good once the user has taken up something else."""
-        self._tool = self.tool
+        if self._tool and not self.tool:
+            self._put_down()
 
     def use(self, tool: Tool) -> None:
         """Take up a tool; taken up again, it gives the brush back."""
         if self._desk.task != "objects":
             raise ValueError("this is done to objects: choose the task Objects first")
-        self._tool = "" if tool == self.tool else tool
+        wanted: Tool = "" if tool == self.tool else tool
+        self._put_down()
         layer = self._desk.annotate().layer
-        if self._tool:
+        layer.visible = True
+        if wanted:
+            self._tool, self._layer = wanted, layer
             layer.mode = "pan_zoom"
             layer.mouse_pan = tool == "accept"  # a stroke must not move the image
             layer.cursor = CURSORS[tool]
             if self._on_mouse not in layer.mouse_drag_callbacks:
                 layer.mouse_drag_callbacks.append(self._on_mouse)
+
+    def _put_down(self) -> None:
+        """Give the mouse back to napari on the layer that had the tool."""
+        self._tool = ""
+        if self._layer is not None and self._layer.mode == "pan_zoom":  # other modes have set what is theirs
+            self._layer.mouse_pan, self._layer.cursor = True, "standard"
+        self._layer = None
 
     def _on_mouse(self, _: Labels, event: Any) -> Generator[None, None, None]:
         """Follow the mouse from press to release."""
