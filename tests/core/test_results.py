@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from napari_unet.core.io import Image
 from napari_unet.core.objects import ObjectRules
 from napari_unet.core.results import Finding, ResultLayout
-from napari_unet.core.targets import ClassLabel
+from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
 
 CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 300, "cell"), ClassLabel(3, 7, "rim"))
 SIZES = {"T": 2, "C": 1, "Z": 3, "Y": 4, "X": 5}
@@ -93,3 +93,11 @@ def test_a_part_has_a_place_in_the_axes_of_the_result():
 def test_channels_are_named_after_the_classes():
     assert layout_of("YX", "probabilities").channels == ("background", "cell", "rim")
     assert layout_of("YX").channels == ()
+
+
+def test_classes_that_are_written_alike_are_likely_together():
+    image = Image(np.zeros((1, 3), np.uint8), "YX", (1.0, 1.0), "pixel", ("",), "made")
+    layout = ResultLayout(image, "labels", OBJECT_CLASSES, 2)
+    assert layout.needs_probabilities
+    said = np.float32([[[0.4, 0.6, 0.0]], [[0.3, 0.3, 0.0]], [[0.3, 0.1, 1.0]]])
+    np.testing.assert_array_equal(layout.encode(said), [[1, 0, 1]])

@@ -132,7 +132,15 @@ class ResultLayout:
     @property
     def needs_probabilities(self) -> bool:
         """Whether more is asked of the network than the likeliest class."""
-        return self.kind == "probabilities" or (self.kind == "objects" and self.finding.grows)
+        return {
+            "probabilities": True,
+            "objects": self.finding.grows,
+            "labels": len(set(self._values)) < len(self.classes),
+        }[self.kind]
+
+    @property
+    def _values(self) -> list[int]:
+        return [label.output_value for label in self.classes]
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -160,8 +168,16 @@ class ResultLayout:
                 if self.score_type == "uint8"
                 else said.astype(self.dtype)
             )
-        values = np.array([label.output_value for label in self.classes], self.dtype)
-        return values.take(said)
+        if self.needs_probabilities:
+            return self._likeliest(said)
+        return np.array(self._values, self.dtype).take(said)
+
+    def _likeliest(self, probabilities: NDArray[np.float32]) -> NDArray[Any]:
+        """Return the likeliest output value, where several classes have the same one."""
+        values = np.unique(self._values)
+        of_value = np.equal.outer(values, self._values).astype(np.float32)  # n_values, n_classes
+        likeliest: NDArray[np.intp] = np.tensordot(of_value, probabilities, 1).argmax(0)
+        return values.astype(self.dtype).take(likeliest)
 
     def _certain(self, indices: NDArray[Any]) -> NDArray[np.uint8]:
         """Return scores that say foreground, and core as well, wherever the class is none of background."""

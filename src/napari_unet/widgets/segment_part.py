@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KINDS: dict[Task, dict[str, str]] = {
     "classes": {"labels": "classes", "probabilities": "probabilities"},
-    "objects": {"objects": "objects", "labels": "inside and border", "probabilities": "probabilities"},
+    "objects": {"objects": "objects", "labels": "foreground", "probabilities": "probabilities"},
 }
 """For each task what a file can hold, the usual first: the core's word and the user's."""
 SLICE = "Segment the slice that you look at; the result is a layer of its own."
