@@ -7,7 +7,7 @@ import pytest
 from napari.components import ViewerModel
 
 from napari_unet.core.targets import MAX_CLASSES
-from napari_unet.session.classes import add_class, without_class
+from napari_unet.session.classes import N_OBJECT_COLOURS, add_class, without_class
 from napari_unet.session.desk import OURS, Desk, is_image
 from napari_unet.session.images import ImageChoice
 from napari_unet.session.kept import find_kept
@@ -247,7 +247,8 @@ def test_background_among_objects_is_light_and_no_object_looks_like_it(viewer, d
     desk.set_task("objects")
     colours = desk.annotate().layer.colormap.map(np.arange(2**16, dtype=np.uint16))
     assert colours[1, :3].min() > 0.5 and colours[0, 3] == 0
-    assert np.abs(colours[2:] - colours[1]).max(axis=1).min() > 0
+    numbers = slice(2, N_OBJECT_COLOURS)  # beyond, colours come again
+    assert np.abs(colours[numbers] - colours[1]).max(axis=1).min() > 0
 
 
 def test_no_object_has_a_number_that_the_annotation_cannot_hold(viewer, desk):

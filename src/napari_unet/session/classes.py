@@ -21,8 +21,8 @@ COLOURS = (
 BACKGROUND = 1
 """In an annotation of objects, and of classes where none of them is the background."""
 OBJECTS_BACKGROUND = "#88ccee"
-N_OBJECT_COLOURS = 2**16 - 1
-"""As many as an annotation of objects has numbers, so that no object has the colour of the background."""
+N_OBJECT_COLOURS = 2**16 - 4
+"""As many as napari can show of wider types, so that hardly an object has the colour of the background."""
 HIGHEST = 255
 """The annotation of classes is 8 bits deep."""
 
