@@ -81,7 +81,7 @@ def interrupted(monkeypatch):
                 show(next(work))
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("napari_unet.core.training.drain", drain)
+        monkeypatch.setattr("napari_unet.core.draining.drain", drain)
 
     return after
 

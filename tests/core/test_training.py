@@ -10,6 +10,7 @@ import torch
 
 from napari_unet.core import inference, supply, training
 from napari_unet.core.augment import Augmentation
+from napari_unet.core.draining import drain
 from napari_unet.core.examples import Dataset
 from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.losses import LOSSES
@@ -19,7 +20,7 @@ from napari_unet.core.objects import ObjectRules, connected_objects
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example
 from napari_unet.core.thresholds import fit_rules
-from napari_unet.core.training import TrainConfig, View, Wanted, drain, train
+from napari_unet.core.training import TrainConfig, View, Wanted, train
 from napari_unet.samples import nuclei_stack
 
 CPU = torch.device("cpu")

@@ -1,6 +1,7 @@
 """`napari-unet measure`: objects to a table."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,6 +34,7 @@ def measure(
 ) -> None:
     """Measure objects: position, size, shape and intensity, a row for each object and time point."""
     from napari_unet.cli.running import INTERRUPTED
+    from napari_unet.core.draining import drain
     from napari_unet.core.io import open_image, open_labels
     from napari_unet.core.measuring import check_table_path, measure_objects, write_table
 
@@ -45,7 +47,8 @@ def measure(
     if image is not None:
         intensities = open_image(image, axes=image_axes, channels=numbers_or_names(channels))
     try:
-        table = _drained(measure_objects(labels, intensities, planes=planes), labels.name)
+        with _shown(labels.name) as show:
+            table = drain(measure_objects(labels, intensities, planes=planes), show)
         if not len(table["label"]):
             raise ValueError(f"{objects} holds no object, all its values are 0: give the labels of objects")
         write_table(table, out, overwrite=overwrite)
@@ -85,7 +88,8 @@ def hints(table: "Table") -> list[str]:
     return [hint for hint, holds in found.items() if holds]
 
 
-def _drained(work: "Generator[MeasureUpdate, None, Table]", name: str) -> "Table":
+@contextmanager
+def _shown(name: str) -> "Iterator[Callable[[MeasureUpdate], None]]":
     """Show a bar until the table is there; on a terminal only."""
     from rich.console import Console
     from rich.markup import escape
@@ -94,12 +98,10 @@ def _drained(work: "Generator[MeasureUpdate, None, Table]", name: str) -> "Table
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(escape(name), total=1.0)
-        while True:
-            try:
-                update = next(work)
-            except StopIteration as end:
-                table: Table = end.value
-                return table
+
+        def show(update: "MeasureUpdate") -> None:
             share = update.n_done / update.n_pixels
             description = f"{escape(name)}: {update.phase}"
             bar.update(task, completed=(update.scene + share) / update.n_scenes, description=description)
+
+        yield show

@@ -79,7 +79,7 @@ class Job:
 
     def _segment(self, request: "Request") -> "StackResult":
         from napari_unet.cli.progress import segmenting_shown
-        from napari_unet.core.training import drain
+        from napari_unet.core.draining import drain
 
         with closing(self._work(request)) as work, segmenting_shown(request.image.name) as show:
             return drain(work, show)

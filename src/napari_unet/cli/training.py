@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from napari_unet.cli.finding import FITTED, describe_rules
+from napari_unet.core.draining import drain
 from napari_unet.core.examples import Dataset
 from napari_unet.core.modelfile import Model
 from napari_unet.core.supply import TrainConfig
-from napari_unet.core.training import TrainResult, TrainUpdate, Wanted, drain, train
+from napari_unet.core.training import TrainResult, TrainUpdate, Wanted, train
 
 Show = Callable[[TrainUpdate], None]
 LINE_SECONDS = 15.0

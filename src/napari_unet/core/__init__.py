@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_unet.core.annotations import Meaning, open_annotation, save_annotation
     from napari_unet.core.arrays import segment
+    from napari_unet.core.draining import drain
     from napari_unet.core.examples import LabelOptions, read_examples
     from napari_unet.core.io import open_image, open_labels
     from napari_unet.core.layouts import SegmentConfig
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from napari_unet.core.stacks import segment_stack
     from napari_unet.core.starting import Architecture, fine_tune, new_model
     from napari_unet.core.supply import TrainConfig
-    from napari_unet.core.training import Wanted, drain, train
+    from napari_unet.core.training import Wanted, train
     from napari_unet.core.weights import boundary_weights
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
 
 _ROOMS = {
     "annotations": ("Meaning", "open_annotation", "save_annotation"),
+    "draining": ("drain",),
     "examples": ("LabelOptions", "read_examples"),
     "io": ("open_image", "open_labels"),
     "matching": ("score_objects",),
@@ -60,7 +62,7 @@ _ROOMS = {
     "stacks": ("segment_stack",),
     "starting": ("Architecture", "fine_tune", "new_model"),
     "supply": ("TrainConfig",),
-    "training": ("Wanted", "drain", "train"),
+    "training": ("Wanted", "train"),
     "weights": ("boundary_weights",),
 }
 

@@ -22,9 +22,9 @@ from napari_unet.core.schedule import Schedule
 from napari_unet.core.supply import LEARNING_RATES, Supply, TrainConfig
 from napari_unet.core.targets import Example
 from napari_unet.core.validation import ValidationScore, score
-from napari_unet.core.wishes import TrainResult, TrainUpdate, View, Wanted, drain
+from napari_unet.core.wishes import TrainResult, TrainUpdate, View, Wanted
 
-__all__ = ["TrainConfig", "TrainResult", "TrainUpdate", "Training", "View", "Wanted", "drain", "train"]
+__all__ = ["TrainConfig", "TrainResult", "TrainUpdate", "Training", "View", "Wanted", "train"]
 
 UPDATE_SECONDS = 0.25
 PAUSE_SECONDS = 0.02

@@ -1,8 +1,6 @@
 """What is wanted of a training, and what it tells."""
 
-from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +10,6 @@ from napari_unet.core.modelfile import Model
 from napari_unet.core.objects import ObjectRules
 from napari_unet.core.targets import Example
 from napari_unet.core.validation import ValidationScore
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,25 +98,3 @@ class TrainResult:
     steps: int
     seconds: float
     learner: Learner
-
-
-def drain(work: Generator[T, None, U], show: Callable[[T], object] = lambda _: None) -> U:
-    """Run a generator to its end, show what it yields, and return what it returns.
-
-    Examples
-    --------
-    >>> def count():
-    ...     yield 1
-    ...     yield 2
-    ...     return "done"
-    >>> drain(count(), print)
-    1
-    2
-    'done'
-    """
-    while True:
-        try:
-            show(next(work))
-        except StopIteration as end:
-            result: U = end.value
-            return result
