@@ -30,18 +30,19 @@ N_TASKS = 2  # of each phase that are done before the leap, and after
 
 @dataclass(frozen=True)
 class Case:
-    """A stack of uint16, a network's dimensions, and what is written."""
+    """A stack of uint16, a network's dimensions, and what is written; objects may be grown."""
 
     shape: tuple[int, ...]
     ndim: int
     kind: str
     suffix: str
+    grows: bool = False
 
     @property
     def way(self) -> str:
         """What it has in common with stacks of other sizes."""
         wide = "one wide plane, " if self.shape == (WIDE, WIDE) else ""  # its tiles are larger
-        return f"{wide}{self.ndim}D {self.kind} {self.suffix}"
+        return f"{wide}{self.ndim}D {'grown ' * self.grows}{self.kind} {self.suffix}"
 
     @property
     def n_bytes(self) -> int:
@@ -52,14 +53,15 @@ class Case:
 def cases() -> list[Case]:
     """Stacks of three sizes for each way, and wide planes; a TIFF takes its disk space at once."""
     planes = {size: (round(size * 1e9 / (2 * PLANE**2)), PLANE, PLANE) for size in SIZES}
-    ways = [(ndim, kind, ".ome.zarr") for ndim in (2, 3) for kind in ("labels", "objects")]
+    kinds = ("labels", False), ("objects", False), ("objects", True)
     made = [
-        Case(planes[size] if ndim == 2 else (SIDES[size],) * 3, ndim, kind, suffix)
-        for ndim, kind, suffix in ways
+        Case(planes[size] if ndim == 2 else (SIDES[size],) * 3, ndim, kind, ".ome.zarr", grows)
+        for ndim in (2, 3)
+        for kind, grows in kinds
         for size in SIZES
     ]
     made += [Case(planes[size], 2, "labels", ".tif") for size in SIZES[:2]]
-    return made + [Case((WIDE, WIDE), 2, kind, ".ome.zarr") for kind in ("labels", "objects")]
+    return made + [Case((WIDE, WIDE), 2, kind, ".ome.zarr", grows) for kind, grows in kinds]
 
 
 class Noise:
@@ -88,18 +90,21 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
     from napari_unet.core.layouts import SegmentConfig
     from napari_unet.core.modelfile import Model
     from napari_unet.core.networks import build_network, network_config
+    from napari_unet.core.objects import ObjectRules
     from napari_unet.core.stacks import segment_stack
     from napari_unet.core.starting import DEFAULT_SIZE
-    from napari_unet.core.targets import ClassLabel
+    from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
 
     width, depth = DEFAULT_SIZE["cpu"]
-    options = {"in_channels": 1, "n_classes": 2, "width": width, "depth": depth}
+    classes = OBJECT_CLASSES if case.grows else (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "cell"))
+    options = {"in_channels": 1, "n_classes": len(classes), "width": width, "depth": depth}
     torch.manual_seed(0)
     network = build_network("unet", network_config("unet", ndim=case.ndim, **options))
-    classes = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "cell"))
     axes = "ZYX"[-case.ndim :]
     about = (axes, (1.0,) * case.ndim, "pixel", ("",), "percentile", {}, "0")
-    model = Model(network, "unet", "classes", classes, *about)
+    # thresholds at which the untrained network finds some; sizes that make every phase count
+    rules = ObjectRules(0.5, 0.3, min_size=30, reach=(64,) * case.ndim) if case.grows else None
+    model = Model(network, "unet", "objects" if case.grows else "classes", classes, *about, objects=rules)
     spatial = "ZYX"[-len(case.shape) :]
     image = Image(Noise(case.shape), spatial, (1.0,) * len(spatial), "µm", ("",), "noise")
     path, start = folder / f"result{case.suffix}", perf_counter()
@@ -131,8 +136,11 @@ def _leap(journal: Path, phase: str, n_tasks: int) -> None:
     with open(journal, "a", encoding="utf-8") as file:
         for task in tasks:
             line: dict[str, Any] = {"phase": phase, "task": task}
+            sizes = [[number, 20] for number in range(1, N_TOUCHING + 1)]
             if phase == "tiles":
-                line |= {"n_nonfinite": 0, "n_objects": N_OBJECTS}
+                line |= {"n_nonfinite": 0, "n_objects": N_OBJECTS, "parts": sizes}
+            if phase == "objects":
+                line |= {"dropped": [100 * task], "parts": [[100 * task + number, n] for number, n in sizes]}
             if phase == "faces" and task + 1 in tasks:
                 line |= {"pairs": [[task + 1, touching]]}
             file.write(json.dumps(line) + "\n")
