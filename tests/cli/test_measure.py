@@ -43,7 +43,8 @@ def test_a_table_with_a_row_for_each_object(files, capsys):
     assert (first["label"], first["area"], first["unit"]) == ("4", "5.0", "µm")
     assert (second["intensity_mean_DAPI"], second["intensity_sum_µ,x"]) == ("10.0", "16800.0")
     assert second["touches_border"] == "True"
-    assert "2 objects" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "2 objects" in said.out and not said.err
 
 
 def test_options_choose_channel_and_spacing(files):
@@ -60,6 +61,13 @@ def test_time_points_are_counted_and_axes_can_be_given(tmp_path, capsys):
     assert run(tmp_path / "t.tif", "--out", tmp_path / "t.csv", "--axes", "TYX") == 0
     assert [row["timepoint"] for row in rows_of(tmp_path / "t.csv")] == ["0", "1", "1", "2"]
     assert "4 objects in 3 time points, 1 to 2 each" in capsys.readouterr().out
+
+
+def test_an_image_that_is_taken_for_labels_brings_a_hint(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(1, 50, (64, 64)).astype(np.uint8)
+    tifffile.imwrite(tmp_path / "image.tif", noise)
+    assert run(tmp_path / "image.tif", "--out", tmp_path / "t.csv") == 0
+    assert "strewn over the image: give labels first" in capsys.readouterr().err
 
 
 def test_objects_of_single_planes_bring_a_hint(tmp_path, capsys):

@@ -60,6 +60,21 @@ def test_a_thousand_objects_are_no_thousand_classes():
         read(ramp((40, 40)), ramp((40, 40), int))
 
 
+def test_strokes_of_background_that_are_taken_for_an_object_are_doubted():
+    labels = np.zeros((32, 32), int)
+    labels[::4], labels[9:11, 9:11], labels[17:19, 17:19] = 1, 5, 6
+    pixels = ramp((32, 32))
+    assert "add --unlabelled ignore" in read(pixels, labels, LabelOptions("objects")).notes[0]
+    assert not read(pixels, labels, LabelOptions("objects", SPARSE)).notes
+    assert not read(pixels, np.where(labels == 1, 0, labels), LabelOptions("objects")).notes
+
+
+def test_values_with_gaps_are_doubted_to_be_classes():
+    labels = np.resize([0, 1, 6, 10, 45], (10, 10))
+    assert "add --task objects" in read(ramp((10, 10)), labels).notes[0]
+    assert not read(ramp((10, 10)), np.resize([0, 1, 2, 3, 4], (10, 10))).notes
+
+
 def test_planes_without_labels_in_a_labelled_stack_are_unlabelled_and_it_is_said():
     labels = np.zeros((6, 4, 4), int)
     labels[[1, 4], :2] = 1

@@ -32,6 +32,14 @@ def table_of(work):
             return end.value
 
 
+def test_what_segment_gives_is_measured_as_it_is():
+    labels, values = np.uint8([[0, 1, 1], [0, 0, 7]]), np.arange(6.0).reshape(2, 3)
+    table = table_of(measure_objects(labels, values))
+    assert table["label"].tolist() == [1, 7] and table["intensity_mean"].tolist() == [1.5, 5.0]
+    with pytest.raises(ValueError, match="has 4 axes: name them with an Image"):
+        next(measure_objects(np.zeros((2, 2, 2, 2), np.uint8)))
+
+
 def in_blocks(objects, image, n_pixels, slab):
     with patch.object(scenes, "_BLOCK", n_pixels), patch.object(sums, "_SLAB", slab):
         return table_of(measure_objects(objects, image))

@@ -33,6 +33,11 @@ class Tried(Session):
         """What the training is told."""
         return self.trainer._directions.wanted
 
+    @property
+    def look(self):
+        """What is predicted."""
+        return self.trainer._directions.look
+
     def paint(self, value, rows, columns, plane=None):
         """Paint a rectangle on the chosen image, as napari's tools do; it is found at the next tick."""
         layer = self.desk.annotate().layer

@@ -91,6 +91,25 @@ def objects(session):
     return session.desk.current.layer.data
 
 
+def test_nothing_is_left_to_accept_where_another_model_has_predicted_nothing_yet(cells, mouse):
+    assert cells.state.has_predicted
+    cells.teaching.previews.forget()
+    assert not cells.state.has_predicted
+    cells.use_tool("accept")
+    mouse.click(15, 15)
+    assert cells.failures == ["no object is predicted here: click on one, or paint it"]
+
+
+def test_a_click_that_misses_leaves_nothing_to_report_and_the_next_one_works(cells, mouse):
+    told = []
+    cells.failed.connect(told.append)
+    cells.use_tool("accept")
+    mouse.click(60, 60)
+    assert [each.details for each in told] == [""] and "no object is predicted here" in told[0].sentence
+    mouse.click(15, 15)
+    assert cells.sentences[-1] == "100 pixels are accepted as object 2" and len(told) == 1
+
+
 def test_a_click_accepts_an_object_and_one_undo_takes_it_back(cells, mouse):
     cells.use_tool("accept")
     mouse.click(15, 15)

@@ -238,6 +238,21 @@ def test_the_intensities_of_a_plane_are_those_of_the_image(viewer, segmenting):
     np.testing.assert_array_equal(found, expected(model(), choice)[0][0])
 
 
+def test_objects_that_are_not_found_are_said(viewer, segmenting, failures):
+    choice, said = volume(viewer), []
+    segmenting.said.connect(said.append)
+    wary = replace(model(task="objects"), objects=ObjectRules(foreground=1.0, core=1.0))
+    segmenting.segment_plane(wary, choice, (1,), measured(choice), None, "cpu")
+    segmenting.segment_stack(wary, choice, measured(choice), None)
+    segmenting.segment_stack(model(task="objects"), choice, measured(choice), None)
+    none = ": no object was found, train longer or choose a smaller size"
+    assert not failures and said[-3:] == [
+        f"this slice of cells is segmented{none}",
+        f"cells is segmented{none}",
+        "cells is segmented",
+    ]
+
+
 def test_objects_have_numbers_of_their_own_on_every_plane(viewer, segmenting, failures):
     choice, trained = volume(viewer), model(task="objects")
     for z in (1, 4):

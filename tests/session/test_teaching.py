@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from napari_unet.core.inference import Predictor, predict_region
+from napari_unet.core.objects import find_objects, object_scores
 from napari_unet.session.classes import DEFAULT_CLASSES, ClassStyle, add_class, without_class
 from napari_unet.session.images import ImageChoice, guess_axes
 
@@ -64,6 +66,22 @@ def test_a_tick_without_strokes_leaves_the_wish_as_it_is(training):
     training.tick()
     training.set_classes(tuple(replace(each, name=each.name + "s") for each in training.state.classes))
     assert training.wanted.examples is before
+
+
+@pytest.mark.parametrize("task", ["classes", "objects"])
+def test_once_it_has_stopped_the_mask_is_that_of_the_model_that_is_kept(session, task):
+    session.set_task(task)
+    session.paint_both()
+    session.train_for(20)
+    kept = session.teaching.model
+    probabilities = predict_region(Predictor(kept.network), session.look.view.image)
+    if task == "classes":
+        expected = probabilities.argmax(0) == 1
+    else:
+        expected = find_objects(object_scores(probabilities), kept.objects) > 0
+    assert np.array_equal(overlay(session).data > 0, expected) and not session.failures
+    said = "no object is found in view yet: train on" in session.sentences
+    assert expected.any() != said  # after so few steps there is no core yet
 
 
 def test_the_slice_that_is_gone_to_is_predicted_next(viewer, blobs, new_session, by_hand):

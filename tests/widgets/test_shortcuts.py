@@ -109,15 +109,15 @@ def test_a_key_that_makes_no_sense_does_nothing(layer, keys, session, key, state
     getattr(session, not_asked).assert_not_called()
 
 
-def test_digits_choose_classes_but_stay_with_napari_among_objects(layer, keys, session):
+def test_digits_choose_classes_and_labels_of_objects(layer, keys, session):
     session.state = SessionState(classes=DEFAULT_CLASSES)
     bind_shortcuts(layer, session)
     keys.press_key("2")
     session.select_class.assert_called_once_with(2)
-    objects = Labels(np.zeros((8, 8), np.uint8))
     session.state = SessionState(task="objects")
-    bind_shortcuts(objects, session)
-    assert {*map(str, objects.keymap)} == {each.key for each in (*SHORTCUTS, *OBJECT_SHORTCUTS)}
+    bind_shortcuts(layer, session)
+    keys.press_key("1")  # napari's own is the eraser
+    session.paint_label.assert_called_once_with(1)
 
 
 def test_the_list_tells_every_key(qtbot):

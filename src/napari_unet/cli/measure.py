@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from napari_unet.core.io import Image
     from napari_unet.core.measuring import MeasureUpdate, Table
 
+SCATTERED = 0.1
+"""Share of its bounding box that hardly any object fills so little of: values of an image do."""
+
 
 def measure(
     objects: Annotated[Path, typer.Argument(help="Labels: one value per object, 0 is background.")],
@@ -77,10 +80,12 @@ def hints(table: "Table") -> list[str]:
     import numpy as np
 
     n_large = int(np.isnan(table["feret_diameter_max"].astype(float)).sum())
+    scattered = np.median(table["extent"].astype(float)) < SCATTERED
     flat = "volume" in table and (table["bbox_z_stop"] == table["bbox_z_start"].astype(int) + 1).all()
     found = {
         f"{n_large:,} objects are too large for solidity and Feret diameter: their cells are empty": n_large,
         "every object lies in one plane: --planes measures areas and perimeters instead of volumes": flat,
+        "most objects are pixels strewn over the image: give labels first, then the image": scattered,
         "no perimeters: they need pixels that are square": (
             "perimeter" in table and np.isnan(table["perimeter"].astype(float)).sum() > n_large
         ),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_unet.core.devices import choose_device
 from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image
-from napari_unet.core.io.image import make_image
+from napari_unet.core.io.image import named
 from napari_unet.core.io.layout import Sink
 from napari_unet.core.layouts import SegmentConfig, result_layout, seen_image
 from napari_unet.core.linking import partners
@@ -58,8 +58,7 @@ def segment(model: Model, image: Image | NDArray[Any], **options: Any) -> NDArra
     >>> labels.shape, labels.dtype
     ((3, 20, 30), dtype('uint8'))
     """
-    if not isinstance(image, Image):
-        image = _named(image)
+    image = named(image)
     config = SegmentConfig(**options)
     layout = result_layout(model, image, config)
     sink = ArraySink(np.zeros(layout.shape, layout.dtype))
@@ -195,14 +194,3 @@ class ObjectWriter:
         numbers[new] = self._n_objects + np.arange(1, new.sum() + 1)
         self._n_objects += int(new.sum())
         return numbers
-
-
-def _named(array: NDArray[Any]) -> Image:
-    """Name the axes of an array that can only be a plane or a stack."""
-    if array.ndim not in (2, 3):
-        raise ValueError(f"the array has {array.ndim} axes: name them with an Image")
-    if array.ndim == 3 and array.shape[-1] in (3, 4):
-        raise ValueError(
-            f"the array has the shape {array.shape}, as colours have: name its axes with an Image"
-        )
-    return make_image(array, "ZYX"[-array.ndim :], {}, "pixel", (), "the array")

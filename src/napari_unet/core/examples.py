@@ -13,6 +13,10 @@ from napari_unet.core.normalise import Intensity, choose_method, measure_intensi
 from napari_unet.core.targets import OBJECT_CLASSES, Annotation, ClassLabel, Example, Task, annotated_classes
 
 Unlabelled = Literal["background", "ignore"]
+MANY_CLASSES = 5
+"""From so many on, with gaps between their values, classes look like objects."""
+WIDE = 0.8
+"""Share of a plane's side from which what is called an object looks like strokes of background."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,7 @@ def read_examples(
     spacing = first.spacing[-options.ndim :]
     classes = _classes(examples, options, () if meaning is None else meaning.classes)
     unit, channels = first.unit, first.channels
+    notes += _doubts(examples, options, classes)
     return Dataset(
         tuple(examples), options.task, classes, axes, spacing, unit, channels, method, tuple(notes)
     )
@@ -240,6 +245,24 @@ def _image_examples(
                 yield Example(normalised, part.reshape(shape), image.spacing[-options.ndim :], image.name)
     if n_nonfinite:
         notes.append(f"{image.name}: {n_nonfinite} pixels are not finite and count as unlabelled")
+
+
+def _doubts(
+    examples: Sequence[Example], options: LabelOptions, classes: Sequence[ClassLabel]
+) -> Iterator[str]:
+    """Say where values look as if they meant something else."""
+    values = [label.output_value for label in classes]
+    if options.task == "classes" and len(values) >= MANY_CLASSES and max(values) >= 2 * len(values):
+        yield f"{len(values)} classes up to {max(values)}: if each value is one object, add --task objects"
+    if options.task == "objects" and options.dense and any(map(_spans_plane, examples)):
+        yield "object 1 spans a whole plane: if 1 is background and 0 not annotated, add --unlabelled ignore"
+
+
+def _spans_plane(example: Example) -> bool:
+    """Tell whether the first object of a dense file reaches from side to side of a plane both ways."""
+    places = np.nonzero(example.annotation == 2)[-2:]
+    sizes = example.annotation.shape[-2:]
+    return all(len(at) > 0 and np.ptp(at) >= WIDE * size for at, size in zip(places, sizes, strict=True))
 
 
 def _regions(image: Image, ndim: int) -> Iterator[tuple[slice, ...]]:

@@ -267,7 +267,10 @@ def _tabulate(prediction: ArrayLike, truth: ArrayLike) -> _Table:
 def _labels(labels: ArrayLike) -> NDArray[Any]:
     array = np.asarray(labels)
     if array.dtype.kind not in "biu":
-        raise TypeError(f"labels of type {array.dtype} are not integers: give labels, not probabilities")
+        raise TypeError(
+            f"labels of type {array.dtype} are no integers: give arrays of objects, neither probabilities "
+            "nor files that are open"
+        )
     return array
 
 

@@ -91,23 +91,28 @@ def _shown(update: TrainUpdate, look: Look | None, model: Model) -> Shown:
     """Turn probabilities (n_classes, *spatial) into the small array that is shown; drop a stale preview."""
     if update.preview is None or look is None or update.view is not look.view:
         return Shown(replace(update, preview=None))
-    known = replace(model, objects=update.objects)  # of this training, not of the model that it began with
-    return Shown(replace(update, preview=None), look, _numbers(update.preview, look, known))
+    if model.task != "objects":
+        return Shown(replace(update, preview=None), look, _classes(update.preview, look))
+    # by the rules of this training, not of the model that it began with
+    objects = _first_objects(object_scores(update.preview), update.objects)
+    return Shown(replace(update, preview=None), look, _plane(objects, look))
 
 
-def _numbers(probabilities: NDArray[np.float32], look: Look, model: Model) -> NDArray[np.unsignedinteger]:
-    """Return the likeliest classes, or objects, which in 3D are found with what lies above and below."""
-    if model.task == "objects":
-        objects = _objects(probabilities, model.objects)
-        return objects if look.plane is None else objects[look.plane]
+def _classes(probabilities: NDArray[np.float32], look: Look) -> NDArray[np.uint8]:
+    """Return the likeliest classes."""
     planes = probabilities if look.plane is None else probabilities[:, look.plane]
     numbers: NDArray[np.uint8] = planes.argmax(0).astype(np.uint8)
     return numbers
 
 
-def _objects(probabilities: NDArray[np.float32], known: ObjectRules | None) -> NDArray[np.uint32]:
+def _plane(objects: NDArray[np.uint32], look: Look) -> NDArray[np.uint32]:
+    """Return the plane that is looked at; in 3D objects are found with what lies above and below."""
+    return objects if look.plane is None else objects[look.plane]
+
+
+def _first_objects(scores: NDArray[np.uint8], known: ObjectRules | None) -> NDArray[np.uint32]:
     """Find objects; while the rules are unknown or find nothing, foreground without a core counts too."""
-    scores, rules = object_scores(probabilities), known or ObjectRules()
+    rules = known or ObjectRules()
     objects = find_objects(scores, rules).astype(np.uint32)
     if known is None or not objects.any():
         rest = connected_objects((scores[0] >= 255 * rules.foreground) & (objects == 0)).astype(np.uint32)
@@ -116,12 +121,18 @@ def _objects(probabilities: NDArray[np.float32], known: ObjectRules | None) -> N
 
 
 def predict_look(model: Model, look: Look, threads: int | None) -> Generator[None, None, Shown]:
-    """Predict what is looked at while nothing is trained; nobody else may use the model's network."""
+    """Predict what is looked at while nothing is trained, as Segment would do.
+
+    Nobody else may use the model's network.
+    """
     yield
     leave_a_core(threads)
     device = next(model.network.parameters()).device
     probabilities = predict_region(Predictor(model.network, device), look.view.image)
-    return Shown(None, look, _numbers(probabilities, look, model))
+    if model.task != "objects":
+        return Shown(None, look, _classes(probabilities, look))
+    objects = find_objects(object_scores(probabilities), model.objects or ObjectRules())
+    return Shown(None, look, _plane(objects.astype(np.uint32), look))
 
 
 def prepare_model(beginning: Beginning) -> Ready:

@@ -131,6 +131,11 @@ class ObjectsOverlay(Overlay):
         self._note(place, view)
         self.touched(view.region)
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing has been predicted since it was cleared."""
+        return self.layer.metadata[PIECES][0] is None
+
     def clear(self) -> None:
         """Show nothing, until something is written."""
         super().clear()

@@ -117,13 +117,10 @@ class Previews:
         return any(each.layer is layer for each in self._overlays)
 
     def objects_of(self, choice: ImageChoice) -> list[Labels]:
-        """Return the layers that hold objects of this image."""
+        """Return the layers that hold predicted objects of this image."""
         of_image = (o for o, of in self._overlays.items() if is_same(of, choice))
-        return [
-            each.layer
-            for each in of_image
-            if isinstance(each, ObjectsOverlay) and each.layer.data.shape == choice.annotation_shape
-        ]
+        known = (each for each in of_image if isinstance(each, ObjectsOverlay) and not each.is_clear)
+        return [each.layer for each in known if each.layer.data.shape == choice.annotation_shape]
 
     def recolour(self, colormap: DirectLabelColormap) -> None:
         """Show the colours that the classes have now."""

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.components import ViewerModel
 from napari.layers import Labels
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_unet.core.io import open_image
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 _PHASES = {
     "tiles": "segmenting",
     "faces": "joining the objects of",
+    "seeds": "joining the objects of",
     "objects": "growing the objects of",
     "links": "linking the objects of",
     "numbers": "numbering the objects of",
 }
+NO_OBJECT = ": no object was found, train longer or choose a smaller size"
 
 
 class Segmenting:
@@ -274,11 +277,23 @@ def _layer_shape(choice: ImageChoice, layout: ResultLayout) -> tuple[int, ...]:
     return (*classes, *choice.annotation_shape)
 
 
+def _is_empty(job: Job) -> bool:
+    """Tell whether objects were wanted in a layer and none was found."""
+    result = job.result
+    if result is None or job.path is not None or result.layout.kind != "objects":
+        return False
+    if job.is_whole:
+        return result.numbers.highest == 0
+    plane: NDArray[Any] = result.overlay.layer.data[job.region(())]
+    return not plane.any()
+
+
 def _words(job: Job, whole: bool) -> str:
     """Say how it ended."""
     name = job.whole.name if job.is_whole else f"this slice of {job.whole.name}"
     if whole:
-        return f"{name} is segmented" + (f" and saved as {job.path.name}" if job.path else "")
+        words = f"{name} is segmented" + (f" and saved as {job.path.name}" if job.path else "")
+        return words + NO_OBJECT * _is_empty(job)
     if job.path:
         if job.folder is None or not job.folder.exists():
             return f"segmenting {name} was cancelled before anything was saved"

@@ -167,8 +167,12 @@ class Session:
 
     def paint_background(self) -> None:
         """Paint what is no object from now on."""
+        self.paint_label(BACKGROUND)
+
+    def paint_label(self, number: int) -> None:
+        """Paint the background, or an object, of this label from now on."""
         with self._verb():
-            self.desk.paint_with(BACKGROUND)
+            self.desk.paint_with(number)
 
     def use_tool(self, tool: Tool) -> None:
         """Let the mouse accept, split or merge objects; once more gives the brush back."""
@@ -178,10 +182,15 @@ class Session:
                 self.teaching.previews.show_layers(True)
 
     def _act(self, edit: Callable[[], str]) -> None:
-        """Change what is painted, say what was done, and learn it."""
+        """Change what is painted, say what was done, and learn it; a click that misses is no failure."""
         with self._verb():
             self.follow_painting()
-            self.said.emit(edit())
+            try:
+                words = edit()
+            except ValueError as slip:
+                self._fail(Failure(str(slip), details=""))
+                return
+            self.said.emit(words)
             self.follow_painting()
 
     def set_settings(self, settings: Settings) -> None:

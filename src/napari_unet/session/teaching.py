@@ -40,7 +40,7 @@ class Teaching:
         self._is_preparing = False
         self._begins_again = self._is_held = False
         self._audience = object()
-        self._is_beginning = self._is_learning = False
+        self._is_beginning = self._is_learning = self._has_ended = False
         self._reading = Reading(jobs, desk, self.intensities, lambda: self._scale)
         self.when_ready = self._reading.when_ready
         self._pieces = Latest(jobs.start, fetch, lambda _, piece: self._take(piece), jobs.listener.failed)
@@ -329,11 +329,18 @@ class Teaching:
                 trainer.rest()
         if shown.update is not None:
             self._jobs.listener.updated(shown.update)
+        elif self._has_ended:
+            self._has_ended = False
+            if self._desk.task == "objects" and shown.numbers is not None and not shown.numbers.any():
+                self._jobs.listener.said("no object is found in view yet: train on")
 
     def _end(self) -> None:
         if self._begins_again:
             self._begins_again = False
             self.train()
+        else:
+            self._has_ended = True
+            self._look()  # the last preview was of other weights and rules than those that are kept
 
 
 def _can_predict(terms: "Dataset | Model", choice: ImageChoice) -> bool:

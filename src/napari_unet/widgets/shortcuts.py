@@ -1,4 +1,4 @@
-"""Keys of the annotation layer: those that napari leaves free, and digits for the classes."""
+"""Keys of the annotation layer: those that napari leaves free, and digits for classes and labels."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -78,11 +78,11 @@ NAPARI = (
 
 
 def bind_shortcuts(layer: Labels, session: "Session") -> None:
-    """Bind the keys to this one layer; the digits only where they choose a class, not among objects."""
+    """Bind the keys to this one layer."""
     has_objects = session.state.task == "objects"
     for shortcut in (*SHORTCUTS, *(OBJECT_SHORTCUTS if has_objects else ())):
         layer.bind_key(shortcut.key, _pressed(shortcut.press, session), overwrite=True)
-    for digit in () if has_objects else DIGITS:
+    for digit in DIGITS:
         layer.bind_key(str(digit), _pressed(_choose(digit), session), overwrite=True)
 
 
@@ -103,6 +103,9 @@ def _pressed(press: "Callable[[Session], object]", session: "Session") -> Callab
 
 def _choose(digit: int) -> "Callable[[Session], None]":
     def choose(session: "Session") -> None:
+        if session.state.task == "objects":
+            session.paint_label(digit)
+            return
         style = class_of_key(session.state.classes, digit)
         if style is not None:
             session.select_class(style.value)
@@ -123,7 +126,7 @@ def _table() -> QWidget:
     layout.setContentsMargins(QMargins())
     layout.setSpacing(GAP // 2)
     ours = (
-        ("1 … 9", "choose the class"),
+        ("1 … 9", "the class, or the label of an object"),
         *((each.key, each.words) for each in (*OBJECT_SHORTCUTS, *SHORTCUTS)),
     )
     for key, words in (*ours, *NAPARI):

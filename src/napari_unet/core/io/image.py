@@ -207,6 +207,30 @@ def make_image(
     )
 
 
+def named(image: Image | NDArray[Any]) -> Image:
+    """Name the axes of an array that can only be a plane or a stack; an image has names already.
+
+    Raises
+    ------
+    ValueError
+        If an array has other than two or three axes, or the shape of colours.
+
+    Examples
+    --------
+    >>> named(np.zeros((3, 8, 9))).axes
+    'ZYX'
+    """
+    if isinstance(image, Image):
+        return image
+    if image.ndim not in (2, 3):
+        raise ValueError(f"the array has {image.ndim} axes: name them with an Image")
+    if image.ndim == 3 and image.shape[-1] in (3, 4):
+        raise ValueError(
+            f"the array has the shape {image.shape}, as colours have: name its axes with an Image"
+        )
+    return make_image(image, "ZYX"[-image.ndim :], {}, "pixel", (), "the array")
+
+
 def override(
     image: Image, *, spacing: Sequence[float] | None = None, channels: Sequence[int | str] | None = None
 ) -> Image:

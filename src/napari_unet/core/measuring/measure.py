@@ -4,12 +4,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io import Image
 from napari_unet.core.io.axes import UNKNOWN_UNIT
+from napari_unet.core.io.image import named
 from napari_unet.core.io.opening import check_labels
 from napari_unet.core.measuring.columns import Table, make_table
 from napari_unet.core.measuring.scenes import Region, Scene, block_shape, blocks_of
@@ -37,16 +39,16 @@ Told = Callable[[str, int, int], MeasureUpdate]
 
 
 def measure_objects(
-    objects: Image, image: Image | None = None, *, planes: bool = False
+    objects: Image | NDArray[Any], image: Image | NDArray[Any] | None = None, *, planes: bool = False
 ) -> Generator[MeasureUpdate, None, Table]:
     """Measure objects: where they are, how large, of which shape, how bright.
 
     Parameters
     ----------
-    objects : Image
-        Labels, 0 is background; as `open_labels` gives them, or `make_image` of an array. Where they do not
-        say how large a pixel is, the image does.
-    image : Image, optional
+    objects : Image or ndarray (Y, X) or (Z, Y, X)
+        Labels, 0 is background; as `open_labels` or `segment` gives them. Where they do not say how large a
+        pixel is, the image does.
+    image : Image or ndarray (Y, X) or (Z, Y, X), optional
         Intensities, of the same spatial shape and number of time points, with any number of channels.
     planes : bool
         Measure each plane of a stack by itself, in 2D. Stacks of one plane are always measured so.
@@ -86,8 +88,10 @@ def measure_objects(
     >>> table["label"].tolist(), table["area"].tolist(), table["centroid_x"].tolist()
     ([1, 7], [0.5, 0.25], [0.75, 1.0])
     """
+    objects = named(objects)
     check_labels(objects)
     if image is not None:
+        image = named(image)
         _check_alike(objects, image)
         objects = _with_spacing_of(objects, image)
     scenes = _scenes(objects, image, planes)
