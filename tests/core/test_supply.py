@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_unet.core import supply as supply_module
-from napari_unet.core.augment import MANY_IMAGES
+from napari_unet.core.augment import MANY_IMAGES, ONE_STACK
 from napari_unet.core.examples import Dataset
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.supply import Supply, TrainConfig
@@ -35,6 +35,19 @@ def supply(architecture, *examples, **config):
     made = Supply(model, TrainConfig(**config))
     made.follow(examples, 0)
     return made, model.network
+
+
+@pytest.mark.parametrize(
+    ("sources", "little", "expected"),
+    [(("one", "one"), 0, ONE_STACK), (("one", "one"), 10**6, MANY_IMAGES), (("one", "two"), 0, MANY_IMAGES)],
+)
+def test_what_differs_and_what_is_little_is_changed_more(sources, little, expected, monkeypatch):
+    used = []
+    real = supply_module.BatchSource
+    monkeypatch.setattr(supply_module, "LITTLE", little)
+    monkeypatch.setattr(supply_module, "BatchSource", lambda *a, **o: used.append(a[2]) or real(*a, **o))
+    supply(TINY, *(example((16, 16), (1.0, 1.0), source) for source in sources))
+    assert used == [expected]
 
 
 @pytest.mark.parametrize(

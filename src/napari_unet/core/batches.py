@@ -74,9 +74,9 @@ class BatchSource:
     def draw(self, batch_size: int, patch_shape: Sequence[int], margin: Sequence[int]) -> Batch:
         """Draw a batch; the target lacks the margin that a valid-padding network loses.
 
-        What is left of a patch is placed around the labelled pixel that it was drawn for, inside the example
-        where it fits; turning, scaling and bending may then move that pixel out of it. What lies beyond the
-        example is mirrored, as in inference.
+        What is left of a patch is placed around the labelled pixel that it was drawn for, mostly inside the
+        example where it fits; turning, scaling and bending may then move that pixel out of it. What lies
+        beyond the example is mirrored, as in inference.
         """
         window_shape = self._augmentation.window_shape(patch_shape)
         output_shape = [size - 2 * lost for size, lost in zip(patch_shape, margin, strict=True)]

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+BEYOND = 0.25
+"""Share of the patches that may reach beyond their example. If none did, an object that the border of the
+image cuts would always lie at the border of a patch, and be known by the zeros behind it."""
 MAX_PLACES = 20_000
 """Labelled pixels remembered of each class in each example."""
 
@@ -65,7 +68,11 @@ class PatchSampler:
             raise ValueError("no pixel is labelled: annotate at least one place")
 
     def draw(self, patch_shape: Sequence[int]) -> Patch:
-        """Draw a patch that holds a labelled pixel of a class drawn with equal chances."""
+        """Draw a patch that holds a labelled pixel of a class drawn with equal chances.
+
+        Most lie inside their example where they fit, and around its middle where they do not; a share of
+        them wherever the pixel is in them.
+        """
         examples = self._places_of_class[self._rng.integers(len(self._places_of_class))]
         example, pixels = examples[self._rng.integers(len(examples))]
         pixel = pixels[self._rng.integers(len(pixels))]
@@ -74,12 +81,16 @@ class PatchSampler:
     def _start(
         self, pixel: NDArray[np.intp], patch_shape: Sequence[int], shape: Sequence[int]
     ) -> tuple[int, ...]:
-        """Place the patch around the pixel: inside the example where it fits, centred where it does not."""
-        start = []
-        for place, size, extent in zip(pixel, patch_shape, shape, strict=True):
-            first = int(place) - int(self._rng.integers(size))
-            start.append((extent - size) // 2 if size >= extent else min(max(first, 0), extent - size))
-        return tuple(start)
+        """Place the patch around the pixel."""
+        first = [
+            int(place - self._rng.integers(size)) for place, size in zip(pixel, patch_shape, strict=True)
+        ]
+        if self._rng.random() < BEYOND:
+            return tuple(first)
+        return tuple(
+            (extent - size) // 2 if size >= extent else min(max(at, 0), extent - size)
+            for at, size, extent in zip(first, patch_shape, shape, strict=True)
+        )
 
     def _places(self, index: int) -> list[tuple[int, NDArray[np.intp]]]:
         found = []

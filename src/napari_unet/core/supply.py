@@ -5,18 +5,22 @@ from dataclasses import dataclass, replace
 from math import isfinite, prod
 from typing import Literal
 
+import numpy as np
+
 from napari_unet.core.augment import MANY_IMAGES, ONE_STACK, Augmentation
 from napari_unet.core.batches import Batch, BatchSource
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import pools_for_spacing
-from napari_unet.core.targets import Example, Target, TargetOptions, make_target
+from napari_unet.core.targets import UNLABELLED, Example, Target, TargetOptions, make_target
 from napari_unet.core.validation import Holdout
 
 DEFAULT_BATCH = {2: 16, 3: 4}
 DEFAULT_PATCH = {2: 128, 3: 48}
 SMALL_BATCHES = ((16, 4), (32, 2))
 """Until so many steps of a training that is watched, a batch is divided by so much: for quick first steps."""
+LITTLE = 100_000
+"""Labelled pixels; a network soon knows so few by heart, if they always look alike."""
 LEARNING_RATES = {"batch": 4e-3, "none": 1e-3}
 
 
@@ -36,7 +40,7 @@ class TrainConfig:
     learning_rate : float, optional
         By default 0.004 for networks with batch norm and 0.001 for those without.
     augmentation : Augmentation, optional
-        By default mild for one stack and strong for several images.
+        By default mild for one stack with much annotation; strong for several images, and for few strokes.
     validation : float
         Share of the annotation that is held out to score on.
     keep : {"best", "latest"}
@@ -125,11 +129,13 @@ class Supply:
         return split.how
 
     def _default_augmentation(self) -> Augmentation:
-        """Follow the data: images that differ are changed more, and nothing bends along long voxels."""
-        n_sources = len({target.source for _, target in self._targets.values()})
+        """Follow the data: what differs or is little is changed more, and nothing bends along long voxels."""
+        n_sources = len({target.source for target in self.targets})
+        n_labelled = sum(np.count_nonzero(target.classes != UNLABELLED) for target in self.targets)
+        alike = n_sources == 1 and n_labelled > LITTLE
         factors = pools_for_spacing(self._model.spacing, 1)[0]
         rigid = tuple(axis for axis, factor in enumerate(factors) if factor == 1)
-        return replace(MANY_IMAGES if n_sources > 1 else ONE_STACK, rigid=rigid)
+        return replace(ONE_STACK if alike else MANY_IMAGES, rigid=rigid)
 
     def draw(self, step: int | None = None) -> Batch:
         """Draw the next batch of the examples that are followed; at the first steps a small one.

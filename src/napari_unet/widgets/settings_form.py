@@ -41,7 +41,7 @@ WORDS = {
     "augmentation": (
         "variation",
         "How much the painted places are varied before they are learnt. Strong helps "
-        "where images differ; mild is best within one stack. Auto decides by your images." + TRAIN,
+        "where images differ; mild suits one stack with much annotation. Auto decides by both." + TRAIN,
     ),
     "rotation": ("rotation (°)", "Turn patches by up to so many degrees." + TRAIN),
     "scale": ("size", "Enlarge or shrink patches by up to this much; 0.35 is up to 1.4 times." + TRAIN),
