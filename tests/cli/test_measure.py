@@ -67,7 +67,7 @@ def test_an_image_that_is_taken_for_labels_brings_a_hint(tmp_path, capsys):
     noise = np.random.default_rng(0).integers(1, 50, (64, 64)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "image.tif", noise)
     assert run(tmp_path / "image.tif", "--out", tmp_path / "t.csv") == 0
-    assert "strewn over the image: give labels first" in capsys.readouterr().err
+    assert "if OBJECTS is the image, give its labels first" in capsys.readouterr().err
 
 
 def test_objects_of_single_planes_bring_a_hint(tmp_path, capsys):

@@ -26,7 +26,7 @@ def end_with(ending, out, *arguments, to=os.kill):
     journal = out.with_name(f"{out.name}.unfinished") / "journal.jsonl"
     before = count_lines(journal)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [*COMMAND, *map(str, arguments), "--out", str(out), "--tile", "32"]
+    command = [*COMMAND, "--tile", "32", *map(str, arguments), "--out", str(out)]
     with subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -66,7 +66,8 @@ def test_ctrl_c_with_workers_is_one_sentence(model, stack, tmp_path):
     """A terminal sends it to the workers as well."""
     pytest.importorskip("distributed")
     out = tmp_path / "labels.ome.zarr"
-    code, said = end_with(signal.SIGINT, out, model, stack, "--workers", "2", to=os.killpg)
+    small = "--tile", "16"  # there is much left to do when workers note their first tiles, many at once
+    code, said = end_with(signal.SIGINT, out, model, stack, "--workers", "2", *small, to=os.killpg)
     assert code == 130 and not out.exists()
     assert said.startswith("Stopped with ") and said.count("\n") == 1, said
 

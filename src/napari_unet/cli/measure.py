@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari_unet.core.measuring import MeasureUpdate, Table
 
 SCATTERED = 0.1
-"""Share of its bounding box that hardly any object fills so little of: values of an image do."""
+"""Share of a bounding box; few objects fill so little of theirs, but each grey value of an image does."""
 
 
 def measure(
@@ -85,7 +85,7 @@ def hints(table: "Table") -> list[str]:
     found = {
         f"{n_large:,} objects are too large for solidity and Feret diameter: their cells are empty": n_large,
         "every object lies in one plane: --planes measures areas and perimeters instead of volumes": flat,
-        "most objects are pixels strewn over the image: give labels first, then the image": scattered,
+        "most objects fill little of their boxes: if OBJECTS is the image, give its labels first": scattered,
         "no perimeters: they need pixels that are square": (
             "perimeter" in table and np.isnan(table["perimeter"].astype(float)).sum() > n_large
         ),
