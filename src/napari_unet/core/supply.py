@@ -131,11 +131,13 @@ class Supply:
     def _default_augmentation(self) -> Augmentation:
         """Follow the data: what differs or is little is changed more, and nothing bends along long voxels."""
         n_sources = len({target.source for target in self.targets})
-        n_labelled = sum(np.count_nonzero(target.classes != UNLABELLED) for target in self.targets)
-        alike = n_sources == 1 and n_labelled > LITTLE
+        alike = n_sources == 1 and self._n_labelled() > LITTLE
         factors = pools_for_spacing(self._model.spacing, 1)[0]
         rigid = tuple(axis for axis, factor in enumerate(factors) if factor == 1)
         return replace(ONE_STACK if alike else MANY_IMAGES, rigid=rigid)
+
+    def _n_labelled(self) -> int:
+        return sum(int(np.count_nonzero(target.classes != UNLABELLED)) for target in self.targets)
 
     def draw(self, step: int | None = None) -> Batch:
         """Draw the next batch of the examples that are followed; at the first steps a small one.
