@@ -76,7 +76,7 @@ class Augmentation:
 ONE_STACK = Augmentation(brightness=0.1, contrast=0.1, gamma=0.1)
 """For slices of one stack, which look alike, where much of them is annotated."""
 MANY_IMAGES = Augmentation(
-    rotation=180, scale=0.35, stretch=0.4, elastic=2.0, brightness=0.15, contrast=0.2, gamma=0.4, blur=0.7
+    rotation=180, scale=0.35, stretch=0.4, elastic=2.0, brightness=0.15, contrast=0.2, gamma=0.2
 )
 """For images that differ in size, contrast and focus, and for a few strokes."""
 
