@@ -15,7 +15,7 @@ from napari_unet.core.augment import (
 )
 
 STILL = Augmentation(flip=False)
-MOVES = Augmentation(rotation=180, scale=0.35, stretch=0.4, elastic=2.0)
+MOVES = Augmentation(rotation=180, scale=0.35, elastic=2.0)
 patch_shapes = st.one_of(st.tuples(*[st.integers(1, 20)] * 2), st.tuples(*[st.integers(1, 8)] * 3))
 
 
@@ -96,19 +96,6 @@ def test_the_window_holds_all_that_a_changed_patch_can_reach(shape, seed):
     ones = torch.ones(4, 1, *moves.window_shape(shape))
     grid = sampling_grid(len(ones), ones.shape[2:], shape, moves, seeded(seed))
     assert grid.abs().max() <= 1
-
-
-@given(shape=st.tuples(*[st.integers(2, 20)] * 2), seed=st.integers(0, 20))
-def test_stretching_keeps_the_area_and_lengthens_by_no_more_than_is_allowed(shape, seed):
-    grid = sampling_grid(50, shape, shape, Augmentation(flip=False, stretch=0.4), seeded(seed))
-    size = torch.tensor(shape[::-1])
-    places = (grid * size / 2).reshape(50, -1, 2)  # x, y from the centre
-    still = (sampling_grid(1, shape, shape, STILL, seeded()) * size / 2).reshape(-1, 2)
-    maps = torch.linalg.lstsq(still.expand(50, -1, 2), places).solution
-    torch.testing.assert_close(torch.linalg.det(maps), torch.ones(50), atol=1e-3, rtol=0)
-    lengths = torch.linalg.svdvals(maps)[:, 0].log()
-    assert lengths.max() <= 0.4 + 1e-3 and lengths.std() > 0.05
-    assert maps[:, 0, 1].std() > 0.02  # in every direction, not only along the axes
 
 
 @pytest.mark.parametrize("augmentation", [STILL, Augmentation(), ONE_STACK, MANY_IMAGES])

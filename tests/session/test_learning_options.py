@@ -46,10 +46,6 @@ def test_a_single_strength_alone_leaves_the_rest_to_the_number_of_images():
     assert augmentation(Settings(scale=0.1), n_images=2).rotation == MANY_IMAGES.rotation
 
 
-def test_without_change_of_size_nothing_is_stretched_either():
-    assert augmentation(Settings(augmentation="strong", scale=0)).stretch == 0
-
-
 def test_nothing_bends_along_long_voxels():
     assert augmentation(Settings(augmentation="strong"), spacing=(4.0, 1.0, 1.0)).rigid == (0,)
 

@@ -24,9 +24,6 @@ class Augmentation:
         Largest angle in the plane, degrees.
     scale : float
         Largest change of size, as the logarithm of the factor.
-    stretch : float
-        Largest lengthening in some direction in the plane, as the logarithm of the factor; as much is taken
-        off across it.
     elastic : float
         Standard deviation of the elastic displacement, pixels [1]_.
     rigid : tuple of int
@@ -46,7 +43,6 @@ class Augmentation:
     flip: bool = True
     rotation: float = 0.0
     scale: float = 0.0
-    stretch: float = 0.0
     elastic: float = 0.0
     rigid: tuple[int, ...] = ()
     brightness: float = 0.0
@@ -58,26 +54,22 @@ class Augmentation:
     def window_shape(self, patch_shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the region that a changed patch is sampled from.
 
-        Its size along each axis differs from the patch's by an even number: the centres fall together. Only
-        half of the stretch has room: the few patches that are stretched and shrunk most see a mirrored edge.
+        Its size along each axis differs from the patch's by an even number: the centres fall together.
         """
         diagonal = sqrt(sum(size**2 for size in patch_shape[-2:]))
         turned = [max(size, diagonal if self.rotation else size) for size in patch_shape[-2:]]
         reach = [*patch_shape[:-2], *turned]
         bent = [0 if axis in self.rigid else 6 * self.elastic for axis in range(len(reach))]
-        in_plane = [0.0] * (len(reach) - 2) + [self.stretch / 2] * 2
         extra = [
-            ceil((size * exp(self.scale + stretch) + more - patch) / 2)
-            for size, stretch, more, patch in zip(reach, in_plane, bent, patch_shape, strict=True)
+            ceil((size * exp(self.scale) + more - patch) / 2)
+            for size, more, patch in zip(reach, bent, patch_shape, strict=True)
         ]
         return tuple(patch + 2 * max(0, more) for patch, more in zip(patch_shape, extra, strict=True))
 
 
 ONE_STACK = Augmentation(brightness=0.1, contrast=0.1, gamma=0.1)
 """For slices of one stack, which look alike, where much of them is annotated."""
-MANY_IMAGES = Augmentation(
-    rotation=180, scale=0.35, stretch=0.4, elastic=2.0, brightness=0.15, contrast=0.2, gamma=0.2
-)
+MANY_IMAGES = Augmentation(rotation=180, scale=0.35, elastic=2.0, brightness=0.15, contrast=0.2, gamma=0.2)
 """For images that differ in size, contrast and focus, and for a few strokes."""
 
 
@@ -182,7 +174,7 @@ def change_intensity(images: Tensor, augmentation: Augmentation, generator: Gene
 def _random_matrices(
     n: int, patch_shape: Sequence[int], augmentation: Augmentation, generator: Generator
 ) -> Tensor:
-    """Linear maps (n, ndim, ndim) from patch to window: flips, one scale, turns and stretch in the plane."""
+    """Linear maps (n, ndim, ndim) from patch to window: flips, turns in the last two axes, one scale."""
     ndim, device = len(patch_shape), generator.device
     scale = torch.exp((2 * torch.rand(n, 1, device=device, generator=generator) - 1) * augmentation.scale)
     signs = torch.ones(n, ndim, device=device)
@@ -196,19 +188,7 @@ def _random_matrices(
             cos, sin = torch.where(quarter, -sin, cos), torch.where(quarter, cos, sin)
     matrices = torch.diag_embed(torch.ones(n, ndim, device=device))
     matrices[:, -2:, -2:] = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)
-    if augmentation.stretch:
-        matrices[:, -2:, -2:] @= _random_stretch(n, augmentation.stretch, generator)
     return matrices * (signs * scale)[:, None, :]
-
-
-def _random_stretch(n: int, most: float, generator: Generator) -> Tensor:
-    """Matrices (n, 2, 2) of determinant 1 that lengthen along some direction and thin across it."""
-    device = generator.device
-    stretch = (2 * torch.rand(n, device=device, generator=generator) - 1) * most
-    twice = 2 * pi * torch.rand(n, device=device, generator=generator)  # twice the angle of the direction
-    along, across = torch.sinh(stretch) * torch.cos(twice), torch.sinh(stretch) * torch.sin(twice)
-    cosh = torch.cosh(stretch)
-    return torch.stack([torch.stack([cosh + along, across], -1), torch.stack([across, cosh - along], -1)], -2)
 
 
 def _displacement(

@@ -7,7 +7,7 @@ from typing import Literal
 from napari_unet.core.objects import ObjectRules, object_scores
 from napari_unet.core.supply import Supply
 from napari_unet.core.targets import Target
-from napari_unet.core.thresholds import CHANCE, CHANCE_LEARNT, Annotated, count_annotated, fit_counted, sized
+from napari_unet.core.thresholds import Annotated, count_annotated, fit_counted, sized
 from napari_unet.core.validation import Predict
 
 ENOUGH_OBJECTS = 30
@@ -62,8 +62,7 @@ class Fitter:
         to: FittedTo = "held-out" if is_enough and supply.validation != supply.targets else "all"
         chosen = held if is_enough else self._annotated(supply.targets)
         fields = [(object_scores(predict(target.image)), annotated) for target, annotated in chosen]
-        chance = CHANCE if to == "held-out" else CHANCE_LEARNT
-        rules = fit_counted(fields, known, min(seconds, MOST_SECONDS), chance)
+        rules = fit_counted(fields, known, min(seconds, MOST_SECONDS))
         return Fitted(rules, to) if rules else Fitted(known, "none")
 
     def _count(self, targets: Iterable[Target]) -> None:

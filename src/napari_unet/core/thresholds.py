@@ -26,8 +26,6 @@ FOUND = (0.5, 0.6, 0.7, 0.8)
 """IoU from which an object counts as found."""
 CHANCE = 0.3
 """Scores of n objects differ by chance by this over the square root of n."""
-CHANCE_LEARNT = 0.6
-"""The same for objects that the network has learnt from: it is surer of them than of others."""
 MANY = 100
 """So many objects tell how small others may be."""
 PIXELS_PER_SECOND = 10_000_000
@@ -140,10 +138,7 @@ def sized(annotated: Sequence[Annotated], rules: ObjectRules | None = None) -> O
 
 
 def fit_counted(
-    fields: Sequence[tuple[NDArray[np.uint8], Annotated]],
-    known: ObjectRules,
-    seconds: float,
-    chance: float = CHANCE,
+    fields: Sequence[tuple[NDArray[np.uint8], Annotated]], known: ObjectRules, seconds: float
 ) -> ObjectRules | None:
     """Choose foreground and core for rules of known sizes as `fit_rules` does; None if nothing tells."""
     n_pixels = sum(annotated.objects.size for _, annotated in fields)
@@ -151,7 +146,7 @@ def fit_counted(
     boxed = [(scores[(slice(None), *each.box)], each.objects) for scores, each in fields]
     parts = [_truth(*_part(scores, objects, share)) for scores, objects in boxed]
     n_objects = sum(len(_sizes(truth)) for _, truth in parts)
-    return _search(parts, known, chance / n_objects**0.5) if n_objects else None
+    return _search(parts, known, CHANCE / n_objects**0.5) if n_objects else None
 
 
 def _renumbered(annotation: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:

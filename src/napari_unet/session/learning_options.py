@@ -52,6 +52,5 @@ def _augmentation(settings: Settings, spacing: Sequence[float], n_images: int) -
 def _given_strengths(settings: Settings) -> dict[str, Any]:
     names = ("rotation", "scale", "elastic")
     strengths = {name: getattr(settings, name) for name in names}
-    strengths["stretch"] = settings.scale
     strengths |= dict.fromkeys(("brightness", "contrast", "gamma"), settings.intensity)
     return {name: value for name, value in strengths.items() if value is not None}

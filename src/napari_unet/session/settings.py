@@ -38,8 +38,8 @@ class Settings:
     """How a network is built and trained; None leaves a choice to the core.
 
     The augmentation is a whole; each single strength replaces its part of it: `rotation` in degrees, `scale`
-    as the logarithm of the factor (that of stretching too), `elastic` in pixels, `intensity` as the deviation
-    of brightness, contrast and gamma.
+    as the logarithm of the factor, `elastic` in pixels, `intensity` as the deviation of brightness, contrast
+    and gamma.
     """
 
     ndim: Literal[2, 3] = 2

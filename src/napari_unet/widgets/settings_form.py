@@ -44,10 +44,7 @@ WORDS = {
         "where images differ; mild suits one stack with much annotation. Auto decides by both." + TRAIN,
     ),
     "rotation": ("rotation (°)", "Turn patches by up to so many degrees." + TRAIN),
-    "scale": (
-        "size",
-        "Enlarge, shrink and stretch patches by up to this much; 0.35 is up to 1.4 times." + TRAIN,
-    ),
+    "scale": ("size", "Enlarge or shrink patches by up to this much; 0.35 is up to 1.4 times." + TRAIN),
     "elastic": ("bending (px)", "Bend patches like rubber by about so many pixels." + TRAIN),
     "intensity": ("brightness", "Vary brightness, contrast and gamma by about this share." + TRAIN),
     "w0": (
