@@ -90,7 +90,7 @@ def test_each_meeting_is_told_once_with_large_numbers_too():
 
 
 def test_faces_that_differ_are_refused():
-    with pytest.raises(ValueError, match=r"\(3,\) and \(4,\) do not meet"):
+    with pytest.raises(ValueError, match=r"\(3,\) and \(4,\) differ"):
         touching(np.ones(3), np.ones(4))
 
 

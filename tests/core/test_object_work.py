@@ -78,6 +78,7 @@ WISHES = [
     ("plane", SIFTED),
     ("planes", SIFTED),
     ("planes", {"link": True, "min_size": 40}),
+    ("planes", {"link": True, "keep_border": False}),
     ("volume", {}),
     ("volume", SIFTED),
 ]
@@ -163,6 +164,35 @@ def test_cells_that_are_found_plane_by_plane_are_linked_to_those_of_the_volume(t
     tiled = written(model, planes, tmp_path / "tiled.ome.zarr", tile=64, link=True)
     for found in (linked, tiled):
         assert share_alike(found, volume) == share_alike(volume, found) == 1
+
+
+def test_a_linked_object_that_touches_the_border_in_some_planes_goes_as_a_whole(tmp_path):
+    planes = np.zeros((2, 9, 60, 60), np.uint16)
+    for t, z in np.ndindex(2, 9):
+        planes[t, z, 40:52, 20:32] = 60_000  # stands upright
+        left = abs(z - 4) * 3 * (t == 0) + 5 * t  # leans to the border and back, at the second time point not
+        planes[t, z, 10:22, left : left + 10] = 60_000
+    image = Image(planes, "TZYX", (1.0, 1.0, 1.0), "pixel", ("",), "made")
+    model, wish = brightness_model(n_classes=2), {"link": True, "keep_border": False}
+    in_memory = segment(model, image, kind="objects", **wish)
+    path = tmp_path / "found.ome.zarr"
+    for _ in segment_stack(model, image, path, SegmentConfig("objects", tile=32, **wish)):
+        pass
+    in_file = open_image(path)
+    for t, n_objects in enumerate([1, 2]):
+        for found in (in_memory[t], in_file.read(t=t)[0]):
+            assert np.array_equal(found > 0, (planes[t] > 0) & ((np.arange(60) >= 30)[:, None] | (t == 1)))
+            assert len(np.unique(found[found > 0])) == n_objects
+    assert np.unique(in_memory).tolist() == [0, 1, 2, 3]
+
+
+def test_leaving_out_small_objects_does_not_change_the_large_ones_and_smaller_ones_can_be_asked_for():
+    cells = round_cells((150, 140), 40)
+    model = brightness_model(rules=ObjectRules(core=0.8, min_size=40))
+    learnt, large, small = (segment(model, image_of(cells), min_size=size) for size in (None, 150, 4))
+    sizes = np.bincount(learnt.ravel())
+    np.testing.assert_array_equal(large > 0, (learnt > 0) & (sizes[learnt] >= 150))
+    assert 0 < large.max() < learnt.max() < small.max()
 
 
 @pytest.mark.parametrize("min_size", [-1, 2**32])

@@ -202,12 +202,18 @@ def test_a_thousand_holes_are_filled_at_once():
     np.testing.assert_array_equal(fill_holes(holes), objects)
 
 
-def test_sides_that_are_not_asked_for_do_not_count():
-    objects = np.uint8([[1, 0, 2], [0, 5, 0], [3, 0, 4]])
-    assert numbers_at_sides(objects).tolist() == [1, 2, 3, 4]
-    assert numbers_at_sides(objects, [(True, False), (False, False)]).tolist() == [1, 2]
-    assert numbers_at_sides(objects, [(False, False), (False, True)]).tolist() == [2, 4]
-    assert numbers_at_sides(objects, [(False, False)] * 2).tolist() == []
+def test_sides_are_all_sides_of_an_array():
+    assert numbers_at_sides(np.uint8([[1, 0, 2], [0, 5, 0], [3, 0, 4]])).tolist() == [1, 2, 3, 4]
+    assert numbers_at_sides(np.arange(27).reshape(3, 3, 3)).tolist() == [n for n in range(1, 27) if n != 13]
+
+
+@given(maps(), rules, st.integers(0, 30))
+def test_objects_that_are_too_small_for_a_wish_have_no_influence_on_the_others(scores, rules, min_size):
+    every = find_objects(scores, rules, min_size=0)
+    wanted = find_objects(scores, rules, min_size=min_size)
+    sizes = np.bincount(every.ravel())
+    np.testing.assert_array_equal(wanted > 0, (every > 0) & (sizes[every] >= min_size))
+    assert len(np.unique(wanted[wanted > 0])) == (sizes[1:] >= max(1, min_size)).sum()
 
 
 def test_numbers_do_not_outgrow_their_type_when_objects_are_dropped():

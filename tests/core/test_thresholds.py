@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from napari_unet.core.matching import score_objects
 from napari_unet.core.objects import ObjectRules, find_objects
-from napari_unet.core.thresholds import fit_rules
+from napari_unet.core.thresholds import count_annotated, fit_counted, sized
 
 
 def field(shape=(80, 96), step=16, radius=7.5, bridge=0.6, seed=0):
@@ -26,6 +26,15 @@ def field(shape=(80, 96), step=16, radius=7.5, bridge=0.6, seed=0):
     )
     scores = np.rint(255 * np.clip(np.stack(((core > 0) * 0.9, core)), 0, 1)).astype(np.uint8)
     return scores, annotation
+
+
+def fit_rules(fields, annotations=None, seconds=2.0):
+    """Rules as a training fits them, sizes from all annotations."""
+    judged = [(scores, count_annotated(annotation)) for scores, annotation in fields]
+    judged = [(scores, annotated) for scores, annotated in judged if annotated]
+    every = [count_annotated(annotation) for annotation in annotations or ()]
+    known = sized(every or [annotated for _, annotated in judged])
+    return fit_counted(judged, known, seconds) or known
 
 
 def ap(scores, annotation, rules):
@@ -94,6 +103,18 @@ def test_the_reach_is_that_of_the_largest_object_of_all_fields():
     assert fit_rules([(scores, small), (scores, large)]).reach == (9, 17)
 
 
+def test_of_objects_that_are_painted_on_single_slices_the_reach_goes_as_far_beyond_these():
+    slices = np.zeros((9, 40, 40), int)
+    slices[4] = 1
+    slices[4, 5:15, 5:18], slices[4, 20:26, 20:26] = 2, 3
+    assert sized([count_annotated(slices)]).reach == (13, 10, 13)
+    slices[2:7, 30:38, 30:38], slices[1:8:6, 30:38, 30:38] = 4, 1  # one is painted whole
+    assert sized([count_annotated(slices)]).reach == (5, 10, 13)
+    flat = np.zeros((30, 40), int)
+    flat[5:9, 5:20] = 2
+    assert sized([count_annotated(flat)]).reach == (4, 15)
+
+
 def test_a_stray_pixel_among_many_objects_does_not_set_the_smallest_size():
     scores, annotation = field(shape=(160, 160))
     stray = annotation.copy()
@@ -129,5 +150,9 @@ def test_of_large_fields_parts_are_compared(monkeypatch):
 def test_rules_of_chance_are_still_rules(seed, shape):
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 256, (2, *shape)).astype(np.uint8)
-    rules = fit_rules([(scores, rng.integers(0, 9, shape))], seconds=0.01)
-    assert len(rules.reach) == len(shape)
+    annotation = rng.integers(0, 9, shape)
+    rules = fit_rules([(scores, annotation)], seconds=0.01)
+    assert rules == replace(
+        sized([count_annotated(annotation)]), foreground=rules.foreground, core=rules.core
+    )
+    assert rules.reach[1:] == shape[1:] and 0.2 <= rules.foreground <= 0.8 and 0.1 <= rules.core <= 0.9

@@ -19,7 +19,7 @@ from napari_unet.core.networks import ARCHITECTURES
 from napari_unet.core.objects import ObjectRules, connected_objects
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example
-from napari_unet.core.thresholds import fit_rules
+from napari_unet.core.thresholds import count_annotated, sized
 from napari_unet.core.training import TrainConfig, View, Wanted, train
 from napari_unet.samples import nuclei_stack
 
@@ -181,7 +181,7 @@ def test_rules_of_objects_are_fitted_at_the_end_and_equal_runs_fit_equal_ones(mo
     monkeypatch.setattr(training, "perf_counter", lambda: next(clock))  # all the same how slow it is
     again, _ = run([discs_as_objects()], config, **options)
     assert first.model.objects is not None and first.model.objects.min_size > 0
-    assert first.model.objects.reach == fit_rules([], [discs_as_objects().annotation]).reach
+    assert first.model.objects.reach == sized([count_annotated(discs_as_objects().annotation)]).reach
     assert model_hash(first.model) == model_hash(again.model)
 
 

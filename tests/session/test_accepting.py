@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.session import picking
-from napari_unet.session.accepting import accept, continued, reject
+from napari_unet.session.accepting import accept, accepted_numbers, continued, reject
 from napari_unet.session.picking import along, object_at, objects_under
 
 
@@ -49,6 +49,9 @@ def test_an_object_that_lies_over_most_of_it_on_the_next_slice_goes_on(annotatio
     assert continued([below], predicted, (15, 15)) == 5
     assert continued([above], predicted, (15, 15)) is None  # less than half of it
     assert continued([above, below], predicted, (15, 15)) == 5
+    below[12:17] = 0
+    above[above == 6] = 5
+    assert continued([above, below], predicted, (15, 15)) is None  # nor of two slices together
     assert continued([], predicted, (15, 15)) is None and continued([below], predicted, (0, 0)) is None
 
 
@@ -66,6 +69,52 @@ def test_what_is_painted_of_an_object_grows_instead_of_becoming_two(annotation, 
     after = painted(annotation, edit)
     assert np.array_equal(after == 5, predicted == 7) and not (after == 6).any()
     assert edit.words == "88 pixels are added to object 5"
+
+
+def test_a_piece_of_an_object_that_lies_elsewhere_is_no_beginning_of_this_one(annotation, predicted):
+    annotation[11, 11] = 6  # alone in it
+    annotation[17:30, 10:14] = 6  # most of this piece lies elsewhere
+    assert accept(annotation, predicted, (15, 15), 7).words.endswith("added to object 6")
+    annotation[11, 11] = 0
+    assert accept(annotation, predicted, (15, 15), 7).words.endswith("accepted as object 7")
+
+
+def test_of_a_whole_slice_objects_go_on_as_by_clicks(annotation, predicted):
+    annotation[12:18, 12:18], annotation[30:35, 50:55] = 5, 9
+    numbers = accepted_numbers(annotation, predicted, [], highest=9)
+    assert numbers[[7, 8, 9]].tolist() == [5, 10, 11] and not numbers[:7].any()
+
+
+def test_of_a_whole_slice_what_does_not_fit_to_the_painted_objects_is_left(annotation, predicted):
+    annotation[12:14, 12:14], annotation[16:18, 16:18] = 3, 5  # two in one
+    annotation[5:25, 20:32] = 6  # most of it beyond what is predicted
+    assert accepted_numbers(annotation, predicted, [], highest=6)[[7, 8, 9]].tolist() == [0, 0, 7]
+
+
+def test_of_a_whole_slice_objects_go_on_from_the_next_slices_one_to_one(annotation, predicted):
+    below, above = annotation.copy(), annotation.copy()
+    below[10:20, 10:30] = 4  # lies over most of both
+    below[10:13, 10:20] = 0
+    above[10:20, 40:50] = 1
+    above[10:16, 40:50] = 6
+    assert accepted_numbers(annotation, predicted, [below, above], 6)[[7, 8, 9]].tolist() == [7, 4, 6]
+    annotation[30:35, 5:10] = 4  # on this slice it is elsewhere
+    assert accepted_numbers(annotation, predicted, [below, above], 6)[[7, 8, 9]].tolist() == [7, 8, 6]
+
+
+@given(
+    st.lists(st.integers(0, 6), min_size=24, max_size=24),
+    st.lists(st.integers(0, 4), min_size=24, max_size=24),
+)
+def test_of_a_whole_slice_no_two_objects_get_one_number(values, found):
+    annotation, predicted = np.array(values).reshape(4, 6), np.array(found).reshape(4, 6)
+    numbers = accepted_numbers(annotation, predicted, [annotation[::-1]], highest=6)
+    given_to = numbers[numbers > 0].tolist()
+    assert len(given_to) == len(set(given_to)) and not set(given_to) & {1}
+    assert not numbers[np.setdiff1d(np.arange(len(numbers)), predicted)].any()
+    for number in set(given_to) & set(values):
+        inside = predicted == numbers.tolist().index(number)
+        assert 2 * (inside & (annotation == number)).sum() > (annotation == number).sum()
 
 
 def test_an_object_that_holds_two_painted_ones_is_to_be_split(annotation, predicted):

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from napari.components import ViewerModel
+from scipy import ndimage
 
-from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
+from napari_unet.core.targets import ClassLabel
 from napari_unet.session import correcting
 from napari_unet.session.correcting import as_annotation, draw_box, drawn_box, take_over
 
@@ -137,6 +138,25 @@ def test_objects_get_numbers_that_are_free(viewer, blobs, new_session):
     assert {1, 7, 9} < set(np.unique(data)) and min(set(np.unique(data)) - {1, 7, 9}) >= 10
 
 
+def test_what_is_painted_of_an_object_goes_on_and_gets_no_second_one_around_it(viewer, blobs, new_session):
+    viewer.add_image(blobs(64, 64), name="cells")
+    session = new_session(viewer)
+    session.set_task("objects")
+    session.paint(1, (2, 14), (2, 62))
+    session.paint(7, (16, 32), (16, 32))
+    session.paint(9, (16, 32), (48, 64))
+    session.tick()
+    session.train_for(40)
+    layer = session.desk.current.layer
+    layer.data[16:32, 16:32] = 0
+    session.paint(7, (20, 28), (20, 28))
+    session.tick()
+    session.take_prediction()
+    around = ndimage.binary_dilation(layer.data == 7, iterations=2)
+    assert set(np.unique(layer.data[around])) <= {1, 7} and not session.failures
+    assert (layer.data == 7).sum() > 150
+
+
 def test_without_a_model_it_says_what_to_do(session):
     session.take_prediction()
     assert session.failures == ["there is no model yet: train one, or load one"]
@@ -204,8 +224,6 @@ def test_labels_that_do_not_fit_into_the_layer_are_refused(session):
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30))
 def test_outputs_go_back_to_the_values_that_are_painted(outputs):
     labels = (ClassLabel(5, 0, "a"), ClassLabel(1, 1, "b"), ClassLabel(2, 3, "c"), ClassLabel(9, 2, "d"))
-    painted = as_annotation(np.array(outputs), "classes", labels)
+    painted = as_annotation(np.array(outputs), labels)
     back = {label.annotation_value: label.output_value for label in labels}
     assert [back[value] for value in painted.tolist()] == outputs
-    objects = as_annotation(np.array(outputs), "objects", OBJECT_CLASSES, highest=4)
-    assert all((o == 0) == (p == 1) and (o == 0 or p > 4) for o, p in zip(outputs, objects, strict=True))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_unet.session.dividing import merge, split
 from napari_unet.session.picking import along
@@ -113,8 +114,29 @@ def test_the_prediction_of_a_painted_object_does_not_count_as_another(painted, p
     with pytest.raises(ValueError, match="not over two objects"):
         merge(painted, predicted, stroke((15, 13), (15, 25)), 10)
     edit = merge(painted, predicted, stroke((15, 13), (15, 35)), 10)
-    assert np.array_equal(after(painted, edit) == 9, (painted == 9) | (predicted == 6))
+    result = after(painted, edit)
+    assert (result[(painted == 9) | (predicted == 6)] == 9).all() and not result[predicted == 0].any()
+    assert ndimage.label(result)[1] == 1  # not apart, as no pixels between them would be taken to mean
     assert edit.words == "merged: 2 objects are object 9 now"
+
+
+@pytest.mark.parametrize("gap", [1, 2, 5])
+@pytest.mark.parametrize("corners", [((15, 12), (15, 45)), ((11, 12), (19, 45))])
+def test_the_gap_between_objects_that_are_merged_is_theirs(gap, corners):
+    annotation = NOTHING.astype(np.uint16)
+    annotation[10:20, 10:20], annotation[10:20, 20 + gap : 50] = 5, 6
+    result = after(annotation, merge(annotation, NOTHING, stroke(*corners), 7))
+    whole = np.zeros(annotation.shape, bool)
+    whole[10:20, 10:50] = True
+    assert not result[~whole].any() and (result[13:17, 10:50] == 5).all()
+    assert ndimage.label(result)[1] == 1
+
+
+def test_background_that_is_painted_in_the_gap_stays():
+    annotation = NOTHING.astype(np.uint16)
+    annotation[10:20, 10:20], annotation[10:20, 22:30], annotation[10:13, 20:22] = 5, 6, 1
+    result = after(annotation, merge(annotation, NOTHING, stroke((15, 12), (15, 25)), 7))
+    assert (result[10:13, 20:22] == 1).all() and (result[15, 10:30] == 5).all()
 
 
 def test_pieces_of_one_number_are_one_object(painted):

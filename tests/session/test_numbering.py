@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.measure import label
 
-from napari_unet.session.numbering import facing, join_pieces, numbered_as_before, part_pieces, partners
+from napari_unet.session.numbering import facing, join_pieces, numbered_as_before, part_pieces, sharing_most
 
 planes = arrays(np.uint32, (6, 7), elements=st.integers(0, 5))
 
@@ -53,7 +53,7 @@ def test_the_same_prediction_again_changes_nothing(found):
 
 @given(planes, planes)
 def test_partners_are_one_to_one_and_share_most_pixels(first, second):
-    table = partners(first, second).tolist()
+    table = sharing_most(first, second).tolist()
     for one, other, n_shared in table:
         assert n_shared == np.sum((first == one) & (second == other))
         assert all(n_shared >= np.sum((first == one) & (second == n)) for n in range(1, 6))

@@ -16,6 +16,7 @@ from napari_unet.core.layouts import SegmentConfig, result_layout, seen_image
 from napari_unet.core.linking import partners
 from napari_unet.core.modelfile import Model
 from napari_unet.core.normalise import Intensity
+from napari_unet.core.objects import numbers_at_sides
 from napari_unet.core.plan import Block, StackPlan, plan_stack
 from napari_unet.core.resampling import Regrid
 from napari_unet.core.results import ArraySink
@@ -153,6 +154,8 @@ class ObjectWriter:
         self._blocks, self._sink, self._n_objects = blocks, sink, 0
         self._scores: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._below: NDArray[np.uint32] | None = None
+        self._held: list[tuple[Block, NDArray[np.uint32]]] = []  # of a time point that is not written yet
+        self._n_written, self._at_border = 0, np.zeros(0, np.uint32)
 
     def __call__(self, ready: Ready, result: NDArray[Any]) -> Region | None:
         """Take the scores of a block; return the region of planes or volume with the last of them."""
@@ -166,9 +169,29 @@ class ObjectWriter:
         whole = Block(
             ready.block.outer, replace(ready.block.tile, write=tuple(slice(0, size) for size in grid.shape))
         )
-        is_first = whole.outer[-1].start == 0
-        write_region(self._sink, self._blocks.place(whole), self._find(is_first))
+        found = self._find(is_first=whole.outer[-1].start == 0)
+        finding = self._blocks.layout.finding
+        if finding.link and not finding.keep_border:
+            return self._hold(whole, found)
+        write_region(self._sink, self._blocks.place(whole), found)
         return self._blocks.place_below(whole)
+
+    def _hold(self, whole: Block, found: NDArray[np.uint32]) -> Region | None:
+        """Write all planes of a time point once the last one has told which chains touch the border."""
+        self._held.append((whole, found))
+        sides = [numbers_at_sides(plane) for plane in found]
+        self._at_border = np.unique(np.concatenate([self._at_border, *sides]))
+        end = whole.outer[-1].stop
+        if end < self._blocks.plan.outer_shape[-1]:
+            return None
+        numbers = np.zeros(self._n_objects + 1, np.uint32)
+        kept = np.setdiff1d(np.arange(self._n_written + 1, self._n_objects + 1), self._at_border)
+        numbers[kept] = self._n_written + np.arange(1, len(kept) + 1)
+        for block, planes in self._held:
+            write_region(self._sink, self._blocks.place(block), numbers[planes])
+        self._n_objects = self._n_written = self._n_written + len(kept)
+        self._held, self._at_border = [], np.zeros(0, np.uint32)
+        return self._blocks.place_below(replace(whole, outer=(*whole.outer[:-1], slice(0, end))))
 
     def _find(self, is_first: bool) -> NDArray[np.uint32]:
         """Find objects (n, *spatial) of planes or a volume; linked ones are called as in the plane below."""

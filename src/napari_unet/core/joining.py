@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from napari_unet.core.linking import overlaps
+
 Pairs = NDArray[np.integer]
 """(n, 2): numbers of objects in two blocks."""
 
@@ -90,14 +92,7 @@ def touching(first: ArrayLike, second: ArrayLike) -> NDArray[np.uint32]:
     array([[1, 5],
            [3, 4]], dtype=uint32)
     """
-    before, after = np.asarray(first), np.asarray(second)
-    if before.shape != after.shape:
-        raise ValueError(
-            f"faces of shapes {before.shape} and {after.shape} do not meet: they have to be equal"
-        )
-    both = (before != 0) & (after != 0)
-    keys = np.unique(before[both].astype(np.uint64) << np.uint64(32) | after[both].astype(np.uint64))
-    return np.stack((keys >> np.uint64(32), keys), axis=1).astype(np.uint32)
+    return overlaps(first, second)[:, :2].astype(np.uint32)
 
 
 def join(n_objects: Sequence[int] | NDArray[np.integer], pairs: Iterable[tuple[int, int, Pairs]]) -> Joined:

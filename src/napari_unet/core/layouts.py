@@ -38,11 +38,12 @@ class SegmentConfig:
     score_type : {"float32", "float16", "uint8"}
         How probabilities are stored; 255 is 1 in uint8.
     min_size : int, optional
-        Pixels or voxels of the smallest object, below 2³²; by default what the model has learnt.
+        Pixels or voxels of the smallest object, below 2³²; by default what the model has learnt. Where
+        planes are linked, of the object in each plane.
     fill_holes : bool, optional
         Whether holes in objects are filled; by default where the model was trained for objects.
     keep_border : bool
-        Whether objects that touch the border of the image are kept.
+        Whether objects that touch the border of the image are kept; linked ones go as a whole.
     link : bool
         Whether objects of neighbouring planes that overlap become one; of a 2D model on a stack.
 
@@ -105,10 +106,10 @@ def object_finding(model: Model, config: SegmentConfig) -> Finding:
     """Return how a model's objects are found, and which of them are wanted."""
     grows = model.task == "objects" and len(model.classes) == len(OBJECT_CLASSES)
     rules = (model.objects if grows else None) or ObjectRules()
-    if config.min_size is not None:
-        rules = replace(rules, min_size=config.min_size)
+    if config.min_size is not None:  # smaller objects have smaller seeds; large ones are as they were
+        rules = replace(rules, min_size=min(rules.min_size, config.min_size))
     fill_holes = grows if config.fill_holes is None else config.fill_holes
-    return Finding(rules, grows, fill_holes, config.keep_border, config.link)
+    return Finding(rules, grows, fill_holes, config.keep_border, config.link, config.min_size)
 
 
 def with_model_channels(model: Model, image: Image) -> Image:

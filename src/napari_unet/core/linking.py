@@ -35,7 +35,7 @@ def overlaps(below: ArrayLike, above: ArrayLike) -> NDArray[np.int64]:
     """
     first, second = np.asarray(below), np.asarray(above)
     if first.shape != second.shape:
-        raise ValueError(f"planes of shapes {first.shape} and {second.shape} do not lie on each other")
+        raise ValueError(f"shapes {first.shape} and {second.shape} differ: give two sides of one size")
     both = (first != 0) & (second != 0)
     keys = first[both].astype(np.uint64) << np.uint64(32) | second[both].astype(np.uint64)
     pairs, n_pixels = np.unique(keys, return_counts=True)

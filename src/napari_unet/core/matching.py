@@ -4,9 +4,8 @@ Overlaps are counted as a table of the pairs that share pixels, never as a matri
 a volume add up: memory grows with the number of objects.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -183,10 +182,16 @@ def sum_overlaps(pieces: Iterable[Pair], *, ignore: int | None = None) -> Overla
     >>> sum_overlaps([([[5, 5]], [[2, 2]]), ([[5, 5]], [[2, 0]])]).iou
     array([0.75])
     """
-    tables = (_tabulate(prediction, truth) for prediction, truth in pieces)
-    table = reduce(_add, tables, None)
-    if table is None:
+    tables: list[_Table] = []
+    n_summed = 0
+    for prediction, truth in pieces:
+        tables.append(_tabulate(prediction, truth))
+        if sum(len(table.true) for table in tables) > 2 * n_summed:  # so that each row is sorted a few times
+            tables = [_sum(tables)]
+            n_summed = len(tables[0].true)
+    if not tables:
         raise ValueError("there are 0 pieces to compare: give at least one prediction with its truth")
+    table = _sum(tables)
     return _arrange(table if ignore is None else _leave_out(table, ignore))
 
 
@@ -261,7 +266,7 @@ def _tabulate(prediction: ArrayLike, truth: ArrayLike) -> _Table:
         )
     predicted, true = predicted.ravel(), true.ravel()
     starts = _starts(true, predicted)
-    return _sum(_Table(true[starts], predicted[starts], np.diff(starts, append=true.size)))
+    return _sum([_Table(true[starts], predicted[starts], np.diff(starts, append=true.size))])
 
 
 def _labels(labels: ArrayLike) -> NDArray[Any]:
@@ -281,18 +286,13 @@ def _starts(true: NDArray[Any], predicted: NDArray[Any]) -> NDArray[np.int64]:
     return np.flatnonzero(begins)
 
 
-def _sum(table: _Table) -> _Table:
+def _sum(tables: Sequence[_Table]) -> _Table:
     """Give each pair one row, ascending."""
-    order = np.lexsort((table.predicted, table.true))
-    true, predicted, n_pixels = (column[order] for column in table)
+    columns = _Table(*map(np.concatenate, zip(*tables, strict=True)))
+    order = np.lexsort((columns.predicted, columns.true))
+    true, predicted, n_pixels = (column[order] for column in columns)
     starts = _starts(true, predicted)
     return _Table(true[starts], predicted[starts], np.add.reduceat(n_pixels, starts))
-
-
-def _add(first: _Table | None, second: _Table) -> _Table:
-    if first is None:
-        return second
-    return _sum(_Table(*(np.concatenate(columns) for columns in zip(first, second, strict=True))))
 
 
 def _leave_out(table: _Table, ignore: int) -> _Table:

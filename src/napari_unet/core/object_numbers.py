@@ -96,22 +96,33 @@ def final_numbers(
     """
     kept = np.ones(seeds.n_joined + 1, bool)
     kept[0] = kept[seeds.dropped] = False
+    unwanted = np.zeros(len(kept), bool)
     parts = np.zeros(len(kept), np.int64)  # up to the smallest size, once for each block
     for note in objects:
         kept[_column(note.get("dropped", ()))] = False
+        unwanted[_column(note.get("border", ()))] = True
         of, sizes = _column(note.get("parts", ())).reshape(-1, 2).T
         parts[of] += sizes
-    kept[(parts > 0) & (parts < finding.rules.min_size)] = False
-    if finding.link:
-        return _linked(kept, links)
-    numbers = kept.cumsum().astype(np.uint32)  # 0 is not kept
+    kept[(parts > 0) & (parts < finding.least)] = False
+    if not finding.link:
+        return _without_gaps(kept & ~unwanted)
+    chains = _linked(kept, links)
+    whole = np.ones(int(chains.max(initial=0)) + 1, bool)
+    whole[0] = whole[chains[unwanted]] = False  # chains go as a whole
+    n_objects, numbers = _without_gaps(whole)
+    return n_objects, numbers[chains]
+
+
+def _without_gaps(kept: NDArray[np.bool_]) -> tuple[int, NDArray[np.uint32]]:
+    """Count what is kept, 0 is not; and number it from 1 on."""
+    numbers = kept.cumsum().astype(np.uint32)
     n_objects = int(numbers[-1])
     numbers[~kept] = 0
     return n_objects, numbers
 
 
-def _linked(kept: NDArray[np.bool_], links: Iterable[Note]) -> tuple[int, NDArray[np.uint32]]:
-    """Give objects of neighbouring planes that overlap one number."""
+def _linked(kept: NDArray[np.bool_], links: Iterable[Note]) -> NDArray[np.uint32]:
+    """Give objects of neighbouring planes that overlap one number, 0 to those that are not kept."""
     sizes, found = np.zeros(len(kept), np.int64), [np.zeros((0, 3), np.int64)]
     for note in links:
         of, counts = np.array(note["sizes"], np.int64).reshape(-1, 2).T
@@ -119,8 +130,7 @@ def _linked(kept: NDArray[np.bool_], links: Iterable[Note]) -> tuple[int, NDArra
         found.append(np.array(note["overlaps"], np.int64).reshape(-1, 3))
     shared = np.concatenate(found)
     shared = shared[kept[shared[:, 0]] & kept[shared[:, 1]]]
-    numbers = link(np.where(kept, sizes, 0), [shared])
-    return int(numbers.max(initial=0)), numbers
+    return link(np.where(kept, sizes, 0), [shared])
 
 
 def _column(numbers: Sequence[int]) -> NDArray[np.int64]:

@@ -268,19 +268,18 @@ def suspects(
     Returns
     -------
     dict
-        "dropped": numbers that are too small, or at the border where these are not wanted; "parts": number
-        and size of objects that other blocks may have pixels of, counted up to the smallest size that is
-        wanted.
+        "dropped": numbers that are too small; "border": those at the border, where these are not wanted;
+        "parts": number and size of objects that other blocks may have pixels of, counted up to the smallest
+        size that is wanted.
     """
-    least = finding.rules.min_size
+    least = finding.least
     numbers, sizes = np.unique(objects[objects > 0], return_counts=True)
     _, outer = _at_faces(objects, region, shape)
     goes_on = np.isin(numbers, seen_by_others)
     dropped = numbers[(sizes < least) & ~goes_on]
-    if not finding.keep_border:
-        dropped = np.union1d(dropped, outer[outer > 0])
+    border = outer[(outer > 0) & (not finding.keep_border)]
     parts = np.stack([numbers, np.minimum(sizes, max(1, least))], 1)[goes_on & (least > 1)]
-    return {"dropped": dropped.tolist(), "parts": parts.tolist()}
+    return {"dropped": dropped.tolist(), "border": border.tolist(), "parts": parts.tolist()}
 
 
 def _at_faces(

@@ -120,7 +120,7 @@ def find_seeds(scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
     array([1, 0, 2, 0], dtype=uint32)
     """
     foreground, core = np.asarray(scores)
-    seeds, _ = ndimage.label((foreground >= _least(rules.foreground)) & (core >= _least(rules.core)))
+    seeds, _ = ndimage.label(_reaches(foreground, rules.foreground) & _reaches(core, rules.core))
     kept: NDArray[np.bool_] = np.bincount(seeds.ravel(), minlength=1) >= smallest_seed(rules, seeds.ndim)
     kept[numbers_at_sides(seeds)] = True
     return number_in_order(seeds, kept).astype(np.uint32)
@@ -160,7 +160,7 @@ def grow_seeds(seeds: ArrayLike, scores: ArrayLike, rules: ObjectRules) -> NDArr
     """
     foreground, core = np.asarray(scores)
     numbers = np.asarray(seeds, np.uint32)
-    free = (foreground >= _least(rules.foreground)) & (numbers == 0)
+    free = _reaches(foreground, rules.foreground) & (numbers == 0)
     step = core // ((SCALE + 1) // N_STEPS) + np.uint8(1)
     objects, steps = (np.pad(each, 1) for each in (numbers, np.where(free, step, np.uint8(0))))
     flood(objects.ravel(), steps.ravel(), beside(objects.shape))
@@ -212,6 +212,7 @@ def find_objects(
     *,
     fill: bool = True,
     largest_hole: Sequence[int] = (),
+    min_size: int | None = None,
     keep_border: bool = True,
 ) -> Objects:
     """Find the objects of an image or a volume that is there as a whole.
@@ -225,6 +226,9 @@ def find_objects(
         Fill holes.
     largest_hole : sequence of int
         Extent of the largest hole that is filled along each axis, pixels; () = any.
+    min_size : int, optional
+        Pixels or voxels of the smallest object that is kept; by default that of the rules. Seeds follow the
+        rules in any case: what is left out has no influence on what stays.
     keep_border : bool
         Keep objects that touch the border of the array.
 
@@ -241,10 +245,35 @@ def find_objects(
     objects: Objects = grow_seeds(find_seeds(scores, rules), scores, rules)
     if fill:
         objects = fill_holes(objects, largest_hole)
-    kept = np.bincount(objects.ravel(), minlength=1) >= max(1, rules.min_size)
+    least = rules.min_size if min_size is None else min_size
+    kept = np.bincount(objects.ravel(), minlength=1) >= max(1, least)
     if not keep_border:
         kept[numbers_at_sides(objects)] = False
     return number_in_order(objects, kept)
+
+
+def coreless_objects(scores: ArrayLike, rules: ObjectRules, objects: ArrayLike) -> Objects:
+    """Label the connected parts of the foreground that belong to no object.
+
+    Parameters
+    ----------
+    scores : array of uint8, (2, *spatial)
+        Foreground and core, from `object_scores`.
+    rules : ObjectRules
+    objects : array of unsigned integers, (*spatial)
+        Those that were found.
+
+    Returns
+    -------
+    ndarray as of `connected_objects`, (*spatial)
+
+    Examples
+    --------
+    >>> coreless_objects(np.uint8([[200, 200, 0, 200], [0, 0, 0, 0]]), ObjectRules(), [0, 0, 0, 1])
+    array([1, 1, 0, 0], dtype=uint8)
+    """
+    foreground, _ = np.asarray(scores)
+    return connected_objects(_reaches(foreground, rules.foreground) & (np.asarray(objects) == 0))
 
 
 def connected_objects(foreground: ArrayLike) -> Objects:
@@ -272,16 +301,12 @@ def connected_objects(foreground: ArrayLike) -> Objects:
     return objects
 
 
-def numbers_at_sides(
-    objects: NDArray[np.integer], sides: Sequence[tuple[bool, bool]] | None = None
-) -> NDArray[np.integer]:
-    """Find the objects that touch sides of an array.
+def numbers_at_sides(objects: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Find the objects that touch the border of an array.
 
     Parameters
     ----------
     objects : ndarray of integers, (*spatial)
-    sides : sequence of (bool, bool), one of each axis
-        Whether its beginning and its end are asked for; None = all.
 
     Returns
     -------
@@ -290,16 +315,11 @@ def numbers_at_sides(
 
     Examples
     --------
-    >>> numbers_at_sides(np.uint8([[0, 0, 3], [1, 2, 3], [0, 2, 2]]), [(False, False), (True, False)])
-    array([1], dtype=uint8)
+    >>> numbers_at_sides(np.uint8([[0, 0, 3], [0, 2, 0], [1, 0, 0]]))
+    array([1, 3], dtype=uint8)
     """
-    asked = sides if sides is not None else [(True, True)] * objects.ndim
-    faces = [
-        objects.take(at, axis=axis).ravel()
-        for axis, ends in enumerate(asked)
-        for at, is_asked in zip((0, -1), ends, strict=True)
-        if is_asked and objects.size
-    ]
+    axes = range(objects.ndim if objects.size else 0)
+    faces = [objects.take(at, axis=axis).ravel() for axis in axes for at in (0, -1)]
     numbers = np.unique(np.concatenate([np.zeros(1, objects.dtype), *faces]))
     return np.asarray(numbers[1:])
 
@@ -343,6 +363,7 @@ def _extends_at_most(parts: NDArray[np.integer], n_parts: int, largest: Sequence
     return fits
 
 
-def _least(probability: float) -> int:
-    """Return the lowest score that reaches a probability."""
-    return max(1, round(SCALE * probability))
+def _reaches(scores: NDArray[np.uint8], probability: float) -> NDArray[np.bool_]:
+    """Mark the scores that reach a probability; 0 never does."""
+    reaches: NDArray[np.bool_] = scores >= max(1, round(SCALE * probability))
+    return reaches

@@ -36,7 +36,10 @@ class Finding:
     keep_border : bool
         Whether objects that touch the border of the image are kept.
     link : bool
-        Whether objects of neighbouring planes that overlap become one.
+        Whether objects of neighbouring planes that overlap become one; at the border is then what any of its
+        planes shows there, while sizes are those of single planes.
+    min_size : int, optional
+        Pixels or voxels of the smallest object that is wanted; by default that of the rules.
     """
 
     rules: ObjectRules
@@ -44,11 +47,17 @@ class Finding:
     fill_holes: bool = False
     keep_border: bool = True
     link: bool = False
+    min_size: int | None = None
+
+    @property
+    def least(self) -> int:
+        """Pixels or voxels of the smallest object that is wanted."""
+        return self.rules.min_size if self.min_size is None else self.min_size
 
     @property
     def sifts(self) -> bool:
         """Whether some objects are dropped once they are whole."""
-        return self.rules.min_size > 1 or not self.keep_border
+        return self.least > 1 or not self.keep_border
 
     def halo(self, ndim: int) -> Shape:
         """Return how many pixels around a tile are looked at to find its objects.
@@ -64,10 +73,18 @@ class Finding:
         return tuple(min(size, MOST_HALO[ndim]) for size in reach)
 
     def find(self, scores: NDArray[np.uint8]) -> NDArray[np.unsignedinteger]:
-        """Find the objects (*spatial) of a whole plane or volume in its scores (2, *spatial)."""
-        largest_hole = self.halo(scores.ndim - 1)  # larger ones are not filled in tiles either
-        wishes = {"fill": self.fill_holes, "keep_border": self.keep_border}
-        return find_objects(scores, self.rules, largest_hole=largest_hole, **wishes)
+        """Find the objects (*spatial) of a whole plane or volume in its scores (2, *spatial).
+
+        Those at the border of a plane are kept where planes are linked.
+        """
+        return find_objects(
+            scores,
+            self.rules,
+            fill=self.fill_holes,
+            largest_hole=self.halo(scores.ndim - 1),  # larger ones are not filled in tiles either
+            min_size=self.least,
+            keep_border=self.keep_border or self.link,
+        )
 
 
 @dataclass(frozen=True, eq=False)

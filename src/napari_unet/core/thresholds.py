@@ -30,7 +30,7 @@ MANY = 100
 """So many objects tell how small others may be."""
 PIXELS_PER_SECOND = 10_000_000
 """About as many as a slow core makes objects of and compares."""
-BACKGROUND, IGNORED = 1, 1
+BACKGROUND, IGNORED, FIRST = 1, 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,16 +46,24 @@ class Annotated:
     sizes : ndarray of int64, (n_whole,)
         Pixels of the objects that the field's border does not cut.
     extents : ndarray of int64, (n_objects, ndim)
+    goes_on : ndarray of bool, (n_objects,)
+        Whether a pixel above or below along Z is unlabelled: of the object only some slices may be painted.
     """
 
     box: tuple[slice, ...]
     objects: NDArray[np.unsignedinteger]
     sizes: NDArray[np.int64]
     extents: NDArray[np.int64]
+    goes_on: NDArray[np.bool_]
 
 
 def count_annotated(annotation: NDArray[np.integer]) -> Annotated | None:
-    """Count the objects of an annotation as `fit_rules` takes it; None where there are none.
+    """Count the objects of an annotation; None where there are none.
+
+    Parameters
+    ----------
+    annotation : ndarray of integers, (*spatial)
+        0 = unlabelled, 1 = background, 2 and above = objects.
 
     Examples
     --------
@@ -67,59 +75,15 @@ def count_annotated(annotation: NDArray[np.integer]) -> Annotated | None:
         return None
     box = _box(annotation > 0)
     objects = _renumbered(annotation[box])
-    return Annotated(box, objects, _sizes(_whole(objects)), np.array(_extents(objects)))
-
-
-def fit_rules(
-    fields: Sequence[Field],
-    annotations: Sequence[NDArray[np.integer]] | None = None,
-    *,
-    seconds: float = 2.0,
-) -> ObjectRules:
-    """Choose the rules with which most annotated objects are found and fewest are made up.
-
-    The measure is the number of objects found over that of all annotated or predicted ones, its mean at an
-    IoU of 0.5, 0.6, 0.7 and 0.8, all fields taken together. What is not annotated counts neither way, nor do
-    annotated objects that the border of their field cuts. What is found among unlabelled pixels cannot be
-    judged; so of rules whose scores differ by no more than chance those nearest to `USUAL` are taken.
-
-    Parameters
-    ----------
-    fields : sequence of (scores, annotation)
-        Scores (2, *spatial) of uint8, from `object_scores`, and annotation (*spatial) of integers: 0 =
-        unlabelled, 1 = background, 2 and above = objects. Best of what the network has not learnt from.
-    annotations : sequence of ndarray of integers, optional
-        All that is annotated, which tells how small and how large objects are; by default the fields'.
-    seconds : float
-        About how long it may take on one slow core; of larger fields parts are taken. Pixels are counted,
-        not seconds: the same fields give the same rules.
-
-    Returns
-    -------
-    ObjectRules
-        With the extent of the largest annotated object; the smallest size is half that of the smallest
-        twentieth of those that are whole, a quarter where these are few. Without any that is whole the usual
-        foreground and core.
-
-    Examples
-    --------
-    >>> scores = np.full((2, 5, 9), 50, np.uint8)
-    >>> scores[:, 1:4, 1:4] = scores[:, 1:4, 5:8] = 230
-    >>> scores[:, 2, 4] = 160
-    >>> annotation = np.ones((5, 9), int)
-    >>> annotation[1:4, 1:4], annotation[1:4, 5:8] = 2, 3
-    >>> fit_rules([(scores, annotation)])
-    ObjectRules(foreground=0.5, core=0.9, min_size=2, reach=(3, 3))
-    """
-    counted = [(scores, count_annotated(annotation)) for scores, annotation in fields]
-    judged = [(scores, annotated) for scores, annotated in counted if annotated]
-    every = (count_annotated(annotation) for annotation in annotations or ())
-    known = sized([each for each in every if each] or [annotated for _, annotated in judged])
-    return fit_counted(judged, known, seconds) or known
+    return Annotated(box, objects, _sizes(_whole(objects)), np.array(_extents(objects)), _goes_on(objects))
 
 
 def sized(annotated: Sequence[Annotated], rules: ObjectRules | None = None) -> ObjectRules:
     """Give rules, by default the usual ones, the sizes of all annotated objects.
+
+    The smallest size is half that of the smallest twentieth of those that are whole, a quarter where these
+    are few. The reach is the extent of the largest; where of each object only some slices of a volume are
+    painted, as far along Z as in the plane.
 
     Examples
     --------
@@ -134,13 +98,47 @@ def sized(annotated: Sequence[Annotated], rules: ObjectRules | None = None) -> O
         least = int(np.percentile(sizes, 5) / (2 if len(sizes) >= MANY else 4))
         rules = replace(rules, min_size=least)
     largest = np.concatenate([each.extents for each in annotated]).max(0)
+    if np.concatenate([each.goes_on for each in annotated]).all():
+        largest[0] = largest.max()
     return replace(rules, reach=tuple(map(int, largest)))
 
 
 def fit_counted(
     fields: Sequence[tuple[NDArray[np.uint8], Annotated]], known: ObjectRules, seconds: float
 ) -> ObjectRules | None:
-    """Choose foreground and core for rules of known sizes as `fit_rules` does; None if nothing tells."""
+    """Choose the foreground and core with which most annotated objects are found and fewest are made up.
+
+    The measure is the number of objects found over that of all annotated or predicted ones, its mean at an
+    IoU of 0.5, 0.6, 0.7 and 0.8, all fields taken together. What is not annotated counts neither way, nor do
+    annotated objects that the border of their field cuts. What is found among unlabelled pixels cannot be
+    judged; so of rules whose scores differ by no more than chance those nearest to `USUAL` are taken.
+
+    Parameters
+    ----------
+    fields : sequence of (scores, Annotated)
+        Scores (2, *spatial) of uint8, from `object_scores`. Best of what the network has not learnt from.
+    known : ObjectRules
+        Smallest size and reach, from `sized`.
+    seconds : float
+        About how long it may take on one slow core; of larger fields parts are taken. Pixels are counted,
+        not seconds: the same fields give the same rules.
+
+    Returns
+    -------
+    ObjectRules or None
+        None where no object is whole, so that nothing tells.
+
+    Examples
+    --------
+    >>> scores = np.full((2, 5, 9), 50, np.uint8)
+    >>> scores[:, 1:4, 1:4] = scores[:, 1:4, 5:8] = 230
+    >>> scores[:, 2, 4] = 160
+    >>> annotation = np.ones((5, 9), int)
+    >>> annotation[1:4, 1:4], annotation[1:4, 5:8] = 2, 3
+    >>> annotated = count_annotated(annotation)
+    >>> fit_counted([(scores, annotated)], sized([annotated]), seconds=2.0)
+    ObjectRules(foreground=0.5, core=0.9, min_size=2, reach=(3, 3))
+    """
     n_pixels = sum(annotated.objects.size for _, annotated in fields)
     share = min(1.0, seconds * PIXELS_PER_SECOND / N_TRIALS / max(1, n_pixels))
     boxed = [(scores[(slice(None), *each.box)], each.objects) for scores, each in fields]
@@ -171,6 +169,18 @@ def _extents(annotation: NDArray[np.integer]) -> list[list[int]]:
     """Return the extents of each object."""
     boxes = ndimage.find_objects(annotation)[BACKGROUND:]
     return [[part.stop - part.start for part in box] for box in boxes if box]
+
+
+def _goes_on(annotation: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Mark the objects of a volume above or below which a pixel is unlabelled; in a plane none."""
+    n_objects = int(annotation.max()) - BACKGROUND
+    if annotation.ndim == 2:
+        return np.zeros(n_objects, bool)
+    unlabelled = annotation == 0
+    beside = np.zeros(annotation.shape, bool)
+    beside[1:] |= unlabelled[:-1]
+    beside[:-1] |= unlabelled[1:]
+    return np.bincount(annotation[beside], minlength=n_objects + FIRST)[FIRST:] > 0
 
 
 def _part(scores: NDArray[np.uint8], annotation: NDArray[np.integer], share: float) -> Field:

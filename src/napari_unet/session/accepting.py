@@ -1,11 +1,21 @@
-"""A click on a predicted object: it becomes annotation, or background."""
+"""Predicted objects become annotation, one by a click or all of a slice; or background."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unet.session.picking import BACKGROUND, FIRST_OBJECT, Edit, Part, Plane, Spot, object_at
+from napari_unet.core.linking import overlaps
+from napari_unet.session.picking import (
+    BACKGROUND,
+    FIRST_OBJECT,
+    Edit,
+    Part,
+    Plane,
+    Spot,
+    object_at,
+    objects_under,
+)
 
 
 def accept(annotation: Plane, predicted: Plane, spot: Spot, free: int) -> Edit:
@@ -36,14 +46,67 @@ def unpainted(annotation: Plane, found: Part) -> Part:
 
 
 def continued(slices: Sequence[Plane], predicted: Plane, spot: Spot) -> int | None:
-    """Return the object painted on slices above and below that lies over most of the predicted one."""
+    """Return the object painted on the slice above or below that lies over most of the predicted one."""
     if predicted[spot] == 0:
         return None
     found = object_at(predicted, spot)
-    there = np.concatenate([plane[found.box][found.mask].ravel() for plane in slices] or [np.zeros(0, int)])
-    numbers, counts = np.unique(there[there >= FIRST_OBJECT], return_counts=True)
-    is_most = len(counts) > 0 and 2 * counts.max() > np.count_nonzero(found.mask)
-    return int(numbers[counts.argmax()]) if is_most else None
+    one = found.mask.astype(np.uint8)
+    over = _most_over(one, [plane[found.box] for plane in slices])
+    return int(over[-1, 1]) if len(over) else None
+
+
+def accepted_numbers(
+    annotation: Plane, predicted: Plane, slices: Sequence[Plane], highest: int
+) -> NDArray[np.int64]:
+    """Return the number of each predicted object, (highest predicted + 1,), when all of a plane are accepted.
+
+    As with a click, what is painted of it already goes on, or what is painted on the slices above and below;
+    others get numbers above the highest. 0 where it is not accepted: several are painted in it, or it is a
+    part of one that is painted.
+
+    Examples
+    --------
+    >>> accepted_numbers(np.array([[0, 9, 0, 1, 0]]), np.array([[3, 3, 0, 2, 2]]), [], highest=9)
+    array([ 0,  0, 10,  9])
+    """
+    numbers, is_left = _painted_numbers(_objects(annotation), predicted)
+    taken = {*np.unique(annotation).tolist(), *numbers.tolist()}
+    for one, other, _ in _most_over(predicted, slices)[::-1].tolist():
+        if not (is_left[one] or numbers[one] or other in taken):
+            numbers[one] = other
+            taken.add(other)
+    new = (numbers == 0) & ~is_left
+    numbers[new] = max(highest, *taken) + np.arange(1, new.sum() + 1)
+    return numbers
+
+
+def _painted_numbers(painted: Plane, predicted: Plane) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the number of what is painted of each predicted object, and which ones are not to be taken."""
+    sizes = np.bincount(predicted.ravel())
+    names, painted_sizes = np.unique(painted, return_counts=True)
+    found, other, n_shared = overlaps(predicted, painted).T
+    is_inside = 2 * n_shared > painted_sizes[np.searchsorted(names, other)]  # most of what is painted
+    n_inside = np.bincount(found[is_inside], minlength=len(sizes))
+    is_covered = 2 * np.bincount(found, n_shared, len(sizes)) > sizes
+    is_left = (sizes == 0) | (n_inside > 1) | ((n_inside == 0) & is_covered)
+    is_left[0] = True  # the background
+    numbers = np.zeros(len(sizes), np.int64)
+    numbers[found[is_inside]] = other[is_inside]
+    numbers[is_left] = 0
+    return numbers, is_left
+
+
+def _objects(annotation: Plane) -> Plane:
+    return np.where(annotation >= FIRST_OBJECT, annotation, 0)
+
+
+def _most_over(predicted: Plane, slices: Sequence[Plane]) -> NDArray[np.int64]:
+    """List predicted objects with what is painted over most of them on a slice: (n, 3), ascending."""
+    tables = [overlaps(predicted, _objects(plane)) for plane in slices]
+    table = np.concatenate([np.zeros((0, 3), np.int64), *tables])
+    most = table[2 * table[:, 2] > np.bincount(predicted.ravel())[table[:, 0]]]
+    ascending: NDArray[np.int64] = most[np.argsort(most[:, 2], kind="stable")]
+    return ascending
 
 
 def _predicted_at(predicted: Plane, spot: Spot) -> Part:
@@ -54,19 +117,10 @@ def _predicted_at(predicted: Plane, spot: Spot) -> Part:
 
 def _number(annotation: Plane, found: Part, free: int) -> int:
     """Return the number of what is painted of it already, if most of that lies in it; else a free one."""
-    now = annotation[found.box]
-    there = [
-        number
-        for number in np.unique(now[found.mask & (now >= FIRST_OBJECT)]).tolist()
-        if 2 * np.count_nonzero(found.mask & (now == number)) > _size(annotation, found, now == number)
-    ]
+    painted = found.without(annotation[found.box] < FIRST_OBJECT)
+    pieces = objects_under(annotation, painted.spots)
+    inside = [piece for piece in pieces if found.covers_most_of(piece)]
+    there = list(dict.fromkeys(int(annotation[piece.box][piece.mask][0]) for piece in inside))
     if len(there) > 1:
         raise ValueError(f"objects {there[0]} and {there[1]} are painted in it: split it by a stroke first")
-    return int(there[0]) if there else free
-
-
-def _size(annotation: Plane, found: Part, is_it: NDArray[np.bool_]) -> int:
-    """Count the pixels of an object that may reach beyond the box."""
-    row, column = np.argwhere(is_it & found.mask)[0]
-    spot = int(row) + found.box[0].start, int(column) + found.box[1].start
-    return int(np.count_nonzero(object_at(annotation, spot).mask))
+    return there[0] if there else free

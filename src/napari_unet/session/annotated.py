@@ -191,6 +191,13 @@ class Annotated:
         """Return the annotation of a plane (Y, X), as it is in the layer now."""
         return np.asarray(self.layer.data[index])
 
+    def beside(self, index: Index) -> list[NDArray[Any]]:
+        """Return the annotation of the slices below and above a plane, as far as there are any."""
+        axis = self.choice.plane_axes.find("Z")
+        steps = (-1, 1) if axis >= 0 else ()
+        near = ((*index[:axis], index[axis] + step, *index[axis + 1 :]) for step in steps)
+        return [self.plane(each) for each in near if 0 <= each[axis] < self.choice.annotation_shape[axis]]
+
     def unread(self, ndim: Literal[2, 3], intensity: Intensity) -> tuple[Unread, ...]:
         """Return what `examples` would have to read: once it is read and kept, they are quickly made."""
         wanted = (Unread(self.image, where, intensity) for where, _ in self._places(ndim))

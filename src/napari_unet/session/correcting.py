@@ -9,11 +9,13 @@ from napari.layers import Shapes
 from numpy.typing import NDArray
 
 from napari_unet.core.normalise import Intensity
-from napari_unet.core.targets import ClassLabel, Task
+from napari_unet.core.targets import ClassLabel
+from napari_unet.session.accepting import accepted_numbers
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.desk import OURS, Desk
 from napari_unet.session.images import ImageChoice, Index, open_layers, placement
 from napari_unet.session.jobs import Jobs
+from napari_unet.session.picking import BACKGROUND
 from napari_unet.session.segmenting_job import check_fit
 from napari_unet.session.sinks import PlaneSink, as_result
 from napari_unet.session.subimage import around_plane
@@ -49,10 +51,7 @@ class Correcting:
             if not self._is_at_hand(image, predicted.shape):
                 name = image.choice.name
                 raise ValueError(f"{name} or its annotation has changed meanwhile: take the prediction again")
-            highest = max((v for index in image.planes for v in image.values(index)), default=1)
-            here = {each.annotation_value for each in self._desk.labels}  # others have been removed
-            labels = [each for each in model.classes if each.annotation_value in here]
-            values = as_annotation(predicted, model.task, labels, highest)
+            values = self._values(model, image, plane, predicted)
             n_pixels = take_over(image, plane, values, box)
             forget_box(self._viewer)
             if image is self._desk.current:
@@ -63,6 +62,18 @@ class Correcting:
             then()
 
         self._teaching.with_model(image.choice, predict)
+
+    def _values(
+        self, model: "Model", image: Annotated, plane: Index, predicted: NDArray[Any]
+    ) -> NDArray[np.int64]:
+        """Return what is painted where a model has predicted a plane; 0 where nothing is."""
+        if model.task == "classes":
+            here = {each.annotation_value for each in self._desk.labels}  # others have been removed
+            return as_annotation(predicted, [each for each in model.classes if each.annotation_value in here])
+        highest = max((v for index in image.planes for v in image.values(index)), default=BACKGROUND)
+        slices = image.beside(plane) if model.axes == "ZYX" else []
+        numbers = accepted_numbers(image.plane(plane), predicted, slices, highest)
+        return np.where(predicted == 0, BACKGROUND, numbers[predicted])
 
     def _is_at_hand(self, image: Annotated, shape: tuple[int, ...]) -> bool:
         """Tell whether an image is still annotated here, and has planes of this shape."""
@@ -99,18 +110,14 @@ def predict_plane(
     return found_plane
 
 
-def as_annotation(
-    predicted: NDArray[Any], task: Task, labels: Sequence[ClassLabel], highest: int = 1
-) -> NDArray[Any]:
-    """Map what a model writes to what is painted; objects are numbered above the highest one so far.
+def as_annotation(predicted: NDArray[Any], labels: Sequence[ClassLabel]) -> NDArray[np.int64]:
+    """Map the classes that a model writes to the values that are painted; 0 for those that have none.
 
     Examples
     --------
-    >>> as_annotation(np.array([0, 1, 2]), "objects", (), highest=7)
-    array([1, 8, 9])
+    >>> as_annotation(np.array([0, 1, 2]), [ClassLabel(1, 0, "background"), ClassLabel(3, 1, "cell")])
+    array([1, 3, 0])
     """
-    if task == "objects":
-        return np.where(predicted == 0, 1, predicted.astype(np.int64) + max(1, highest))
     annotation = np.zeros(predicted.shape, np.int64)
     for label in labels:
         annotation[predicted == label.output_value] = label.annotation_value

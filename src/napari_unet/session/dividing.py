@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_unet.session.accepting import unpainted
-from napari_unet.session.picking import FIRST_OBJECT, Edit, Part, Plane, Spot, objects_under
+from napari_unet.session.picking import FIRST_OBJECT, Edit, Part, Plane, Spot, objects_under, united
 
 CRUMB = 50
 """A part smaller than the object by this factor was cut off by accident."""
@@ -39,7 +39,7 @@ def merge(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int)
     painted = list(objects_under(annotation, spots, FIRST_OBJECT))
     bare = [spot for spot in spots if annotation[spot] == 0]
     predicted_ones = _not_painted(annotation, objects_under(predicted, bare))
-    found = [part for part in predicted_ones if not any(_covers(part, one) for one in painted)]
+    found = [part for part in predicted_ones if not any(part.covers_most_of(one) for one in painted)]
     numbers = list(dict.fromkeys(int(annotation[one.box][one.mask][0]) for one in painted))
     if len(numbers) + len(found) < 2:
         if len(painted) > 1:
@@ -47,6 +47,7 @@ def merge(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int)
         raise ValueError("the stroke is not over two objects: draw it from one into the other")
     number = numbers[0] if numbers else free
     parts = [*painted, *(unpainted(annotation, part) for part in found)]
+    parts += _gap(annotation, parts, spots)
     words = f"merged: {len(numbers) + len(found)} objects are object {number} now"
     return Edit(tuple((part, number) for part in parts), words)
 
@@ -62,6 +63,22 @@ def two_parts(whole: Part, spots: Sequence[Spot]) -> tuple[Part, Part] | None:
     return Part(whole.box, whole.mask & is_first), Part(whole.box, whole.mask & ~is_first)
 
 
+def _gap(annotation: Plane, parts: Sequence[Part], spots: Sequence[Spot]) -> list[Part]:
+    """Return the unpainted pixels between parts that a stroke joins, no wider than what it crosses there."""
+    is_inside = [any(part.holds(spot) for part in parts) for spot in spots]
+    ends = np.flatnonzero(is_inside)
+    between = range(int(ends[0]), int(ends[-1]))
+    crossed = [spots[at] for at in between if not is_inside[at] and annotation[spots[at]] == 0]
+    if not crossed:
+        return []
+    whole = united(parts)
+    reach = len(crossed) // 2 + 1
+    near = ndimage.distance_transform_edt(~np.pad(whole.mask, reach + 1)) <= reach
+    closed = (ndimage.distance_transform_edt(near) > reach)[(slice(reach + 1, -reach - 1),) * 2]
+    gap = Part(whole.box, closed | Part(whole.box, np.ones_like(closed)).drawn(crossed))
+    return [gap.without(whole.mask | (annotation[whole.box] != 0))]
+
+
 def _nearer(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Mark what is nearer to one part than to the other: the stroke itself, and crumbs beside it."""
     to_one, to_other = (ndimage.distance_transform_edt(~part) for part in (one, other))
@@ -72,14 +89,6 @@ def _nearer(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool
 def _not_painted(annotation: Plane, found: Iterable[Part]) -> list[Part]:
     """Leave out predicted objects that are painted already, for the most part."""
     return [part for part in found if 2 * np.count_nonzero(annotation[part.box][part.mask]) < part.mask.sum()]
-
-
-def _covers(found: Part, painted: Part) -> bool:
-    """Tell whether most of a painted object lies in a predicted one: they are the same."""
-    offset = [there.start - here.start for there, here in zip(painted.box, found.box, strict=True)]
-    spots = np.argwhere(painted.mask) + offset
-    inside = spots[((spots >= 0) & (spots < found.mask.shape)).all(1)]
-    return bool(2 * np.count_nonzero(found.mask[tuple(inside.T)]) > len(spots))
 
 
 def _numbers(parts: Sequence[tuple[Part, int]]) -> str:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from napari_unet.core.devices import choose_device, describe_device
 from napari_unet.core.examples import Dataset
 from napari_unet.core.inference import Predictor, predict_region
+from napari_unet.core.layouts import SegmentConfig, object_finding
 from napari_unet.core.learner import Learner
 from napari_unet.core.modelfile import Model
-from napari_unet.core.objects import ObjectRules, connected_objects, find_objects, object_scores
+from napari_unet.core.objects import ObjectRules, coreless_objects, find_objects, object_scores
 from napari_unet.core.starting import fine_tune, new_model
 from napari_unet.core.targets import ClassLabel
 from napari_unet.core.training import TrainResult, TrainUpdate, View, Wanted, train
@@ -115,13 +116,13 @@ def _first_objects(scores: NDArray[np.uint8], known: ObjectRules | None) -> NDAr
     rules = known or ObjectRules()
     objects = find_objects(scores, rules).astype(np.uint32)
     if known is None or not objects.any():
-        rest = connected_objects((scores[0] >= 255 * rules.foreground) & (objects == 0)).astype(np.uint32)
+        rest = coreless_objects(scores, rules, objects).astype(np.uint32)
         objects += np.where(rest, rest + objects.max(initial=0), 0)
     return objects
 
 
 def predict_look(model: Model, look: Look, threads: int | None) -> Generator[None, None, Shown]:
-    """Predict what is looked at while nothing is trained, as Segment would do.
+    """Predict what is looked at while nothing is trained, as Segment does it of a whole plane or volume.
 
     Nobody else may use the model's network.
     """
@@ -131,7 +132,7 @@ def predict_look(model: Model, look: Look, threads: int | None) -> Generator[Non
     probabilities = predict_region(Predictor(model.network, device), look.view.image)
     if model.task != "objects":
         return Shown(None, look, _classes(probabilities, look))
-    objects = find_objects(object_scores(probabilities), model.objects or ObjectRules())
+    objects = object_finding(model, SegmentConfig()).find(object_scores(probabilities))
     return Shown(None, look, _plane(objects.astype(np.uint32), look))
 
 

@@ -19,6 +19,7 @@ from napari_unet.session.desk import OURS, Desk, is_same
 from napari_unet.session.images import ImageChoice, full_shape, labels_axes, open_layers, open_objects
 from napari_unet.session.jobs import Failure, Jobs
 from napari_unet.session.measured import Measured, n_undone
+from napari_unet.session.picking import is_click
 from napari_unet.session.progress import Progress
 from napari_unet.session.segmenting import Segmenting
 from napari_unet.session.state import MeasureState
@@ -26,8 +27,6 @@ from napari_unet.session.state import MeasureState
 if TYPE_CHECKING:
     from napari_unet.core.measuring import MeasureUpdate, Table
 
-CLICK = 4
-"""Pixels of the screen: further is no click, it moves the image."""
 NOTHING = "there are no objects to measure: segment, or select a Labels layer of objects"
 
 
@@ -231,13 +230,13 @@ class Measuring:
 
     def _on_mouse(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         """Select the object that is clicked on, and say its row."""
-        pressed_at, position = np.array(event.pos), event.position
+        pressed_at, position = tuple(event.pos), event.position
         if layer.mode != "pan_zoom" or layer not in self._measured or event.button != 1:
             return
         yield
         while event.type == "mouse_move":
             yield
-        if np.abs(np.array(event.pos) - pressed_at).max() > CLICK:
+        if not is_click(pressed_at, event.pos):
             return
         looks = {"view_direction": event.view_direction, "dims_displayed": list(event.dims_displayed)}
         value = layer.get_value(position, **looks, world=True)

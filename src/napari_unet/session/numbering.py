@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.measure import label
 
+from napari_unet.core.linking import overlaps
+
 Objects = NDArray[np.integer[Any]]
 Span = tuple[int, int]
 """First pixel, and the one after the last."""
@@ -24,7 +26,7 @@ def numbered_as_before(found: Objects, before: Objects, highest: int) -> tuple[N
     (array([7, 7, 0, 8, 4], dtype=uint32), 8)
     """
     numbers = np.zeros(int(found.max(initial=0)) + 1, np.uint32)
-    pairs = partners(found, before)
+    pairs = sharing_most(found, before)
     numbers[pairs[:, 0]] = pairs[:, 1]
     there = np.unique(found)
     fresh = there[(numbers[there] == 0) & (there != 0)]
@@ -69,24 +71,21 @@ def join_pieces(plane: Objects, rows: Span, columns: Span) -> None:
         plane[hit] = lowest[np.searchsorted(names, plane[hit])]
 
 
-def partners(first: Objects, second: Objects) -> NDArray[np.int64]:
+def sharing_most(first: Objects, second: Objects) -> NDArray[np.int64]:
     """Return pairs of objects that share more pixels with each other than with others, and how many: (n, 3).
 
     Examples
     --------
-    >>> partners(np.array([1, 1, 1, 2, 0]), np.array([5, 5, 6, 5, 6]))
+    >>> sharing_most(np.array([1, 1, 1, 2, 0]), np.array([5, 5, 6, 5, 6]))
     array([[1, 5, 2]])
     """
-    both = (first != 0) & (second != 0)
-    keys = first[both].astype(np.uint64) << np.uint64(32) | second[both].astype(np.uint64)
-    pairs, n_shared = np.unique(keys, return_counts=True)
-    table = np.stack((pairs >> np.uint64(32), pairs & np.uint64(2**32 - 1), n_shared), 1).astype(np.int64)
-    return table[_is_most(table[:, 0], n_shared) & _is_most(table[:, 1], n_shared)]
+    table = overlaps(first, second)
+    return table[_is_most(table[:, 0], table[:, 2]) & _is_most(table[:, 1], table[:, 2])]
 
 
 def facing(inside: Objects, outside: Objects) -> Iterator[tuple[int, int]]:
     """Yield the pairs of objects that go on from one side of a border to the other."""
-    for one, other, n_shared in partners(inside, outside).tolist():
+    for one, other, n_shared in sharing_most(inside, outside).tolist():
         shorter = min(np.count_nonzero(inside == one), np.count_nonzero(outside == other))
         if 2 * n_shared >= shorter:
             yield one, other

@@ -19,6 +19,8 @@ FIRST_OBJECT = 2
 """In an annotation."""
 REACH = 64
 """Pixels around a place that are looked at first."""
+CLICK = 4
+"""Pixels of the screen: further is no click, it moves the image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +34,20 @@ class Part:
         """Tell whether a pixel is one of them."""
         inside = all(part.start <= at < part.stop for part, at in zip(self.box, spot, strict=True))
         return inside and bool(self.mask[self._relative(spot)])
+
+    @property
+    def spots(self) -> list[Spot]:
+        """All its pixels."""
+        rows, columns = np.nonzero(self.mask)
+        first_row, first_column = (part.start for part in self.box)
+        return list(zip((rows + first_row).tolist(), (columns + first_column).tolist(), strict=True))
+
+    def covers_most_of(self, other: "Part") -> bool:
+        """Tell whether most of another part lies in this one: as an object it is the same."""
+        offset = [there.start - here.start for there, here in zip(other.box, self.box, strict=True)]
+        spots = np.argwhere(other.mask) + offset
+        inside = spots[((spots >= 0) & (spots < self.mask.shape)).all(1)]
+        return bool(2 * np.count_nonzero(self.mask[tuple(inside.T)]) > len(spots))
 
     def without(self, mask: NDArray[np.bool_]) -> "Part":
         """Leave out pixels of the box."""
@@ -107,6 +123,19 @@ def objects_under(plane: Plane, spots: Sequence[Spot], least: int = 1) -> Iterat
         left = [spot for spot in left if not part.holds(spot)]
 
 
+def united(parts: Sequence[Part]) -> Part:
+    """Return all pixels of some parts, in a box around them."""
+    rows, columns = (
+        slice(min(box.start for box in along), max(box.stop for box in along))
+        for along in zip(*(part.box for part in parts), strict=True)
+    )
+    mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), bool)
+    for part in parts:
+        place = (_shifted(own, -by.start) for own, by in zip(part.box, (rows, columns), strict=True))
+        mask[tuple(place)] |= part.mask
+    return Part((rows, columns), mask)
+
+
 def along(corners: Sequence[Spot], shape: Sequence[int]) -> list[Spot]:
     """Return the pixels of a stroke through some places, those beyond the plane left out.
 
@@ -120,6 +149,11 @@ def along(corners: Sequence[Spot], shape: Sequence[int]) -> list[Spot]:
         rows, columns = pixels_between(*start, *end)  # type: ignore[no-untyped-call]
         spots += zip(rows.tolist(), columns.tolist(), strict=True)
     return [spot for spot in dict.fromkeys(spots) if is_inside(spot, shape)]
+
+
+def is_click(pressed: Sequence[float], released: Sequence[float]) -> bool:
+    """Tell whether the mouse was pressed and released at one place of the screen."""
+    return all(abs(one - other) <= CLICK for one, other in zip(pressed, released, strict=True))
 
 
 def is_inside(spot: Spot, shape: Sequence[int]) -> bool:

@@ -13,12 +13,10 @@ from napari_unet.session.desk import Desk
 from napari_unet.session.dividing import merge, split
 from napari_unet.session.images import ImageChoice, Index
 from napari_unet.session.overlays import is_cut
-from napari_unet.session.picking import Edit, Plane, Spot, along, is_inside
+from napari_unet.session.picking import Edit, Plane, Spot, along, is_click, is_inside
 from napari_unet.session.state import Tool
 
 CURSORS: dict[Tool, str] = {"accept": "pointing", "split": "cross", "merge": "cross"}
-CLICK = 4
-"""Pixels of the screen: further is no click, it moves the image."""
 
 
 class Pointing:
@@ -79,7 +77,7 @@ class Pointing:
 
     def _on_mouse(self, _: Labels, event: Any) -> Generator[None, None, None]:
         """Follow the mouse from press to release."""
-        tool, pressed_at = self.tool, np.array(event.pos)
+        tool, pressed_at = self.tool, tuple(event.pos)
         if not tool or event.button != 1:
             return
         rejects, corners = "Shift" in event.modifiers, [tuple(event.position)]
@@ -87,10 +85,9 @@ class Pointing:
         while event.type == "mouse_move":
             corners.append(tuple(event.position))
             yield
-        is_click = np.abs(np.array(event.pos) - pressed_at).max() <= CLICK
         if tool != "accept":
             self._act(lambda: self._stroke(tool, corners))
-        elif is_click:
+        elif is_click(pressed_at, event.pos):
             self._act(lambda: self._click(corners[0], rejects))
 
     def _click(self, position: Sequence[float], rejects: bool) -> str:
@@ -102,16 +99,9 @@ class Pointing:
         predicted = _plane(layer, image, index)
         if rejects:
             return _paint(image, index, reject(annotation, predicted, spot))
-        number = continued(self._beyond(image, index), predicted, spot) or self._desk.free_number()
+        beside = image.beside(index) if self._goes_through() else []
+        number = continued(beside, predicted, spot) or self._desk.free_number()
         return _accept(image, index, accept(annotation, predicted, spot, number), layer)
-
-    def _beyond(self, image: Annotated, index: Index) -> list[Plane]:
-        """Return the slices above and below, where objects go on in them."""
-        if not self._goes_through() or "Z" not in image.choice.plane_axes:
-            return []
-        axis = image.choice.plane_axes.index("Z")
-        near = ((*index[:axis], index[axis] + step, *index[axis + 1 :]) for step in (-1, 1))
-        return [image.plane(each) for each in near if 0 <= each[axis] < image.choice.annotation_shape[axis]]
 
     def _stroke(self, tool: Tool, positions: Sequence[Sequence[float]]) -> str:
         image, index, corners = self._at(positions)
