@@ -189,9 +189,9 @@ def test_a_linked_object_that_touches_the_border_in_some_planes_goes_as_a_whole(
 def test_leaving_out_small_objects_does_not_change_the_large_ones_and_smaller_ones_can_be_asked_for():
     cells = round_cells((150, 140), 40)
     model = brightness_model(rules=ObjectRules(core=0.8, min_size=40))
-    learnt, large, small = (segment(model, image_of(cells), min_size=size) for size in (None, 150, 4))
+    learnt, large, small = (segment(model, image_of(cells), min_size=size) for size in (None, 90, 4))
     sizes = np.bincount(learnt.ravel())
-    np.testing.assert_array_equal(large > 0, (learnt > 0) & (sizes[learnt] >= 150))
+    np.testing.assert_array_equal(large > 0, (learnt > 0) & (sizes[learnt] >= 90))
     assert 0 < large.max() < learnt.max() < small.max()
 
 
