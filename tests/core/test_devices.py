@@ -20,6 +20,7 @@ from napari_unet.core.devices import (
     full_precision,
     is_out_of_memory,
     memory_reused,
+    repeatable,
 )
 
 CPU = torch.device("cpu")
@@ -123,6 +124,17 @@ def test_full_precision_is_full_and_ends_with_the_block():
     assert torch.backends.cudnn.allow_tf32 == before
     with full_precision(False):
         assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_who_does_not_care_for_repeats_leaves_them_to_others(monkeypatch):
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "deterministic", False)
+    cares, does_not = repeatable(True), repeatable(False)
+    with cares:
+        does_not.__enter__()
+        assert cudnn.deterministic
+    does_not.__exit__(None, None, None)
+    assert not cudnn.deterministic
 
 
 @pytest.mark.parametrize(("most", "expected"), [("3000", 2000), ("500", 0), ("max", None)])

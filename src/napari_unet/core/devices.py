@@ -92,10 +92,12 @@ def computes_bf16(device: torch.device) -> bool:
 @contextmanager
 def repeatable(wanted: bool) -> Iterator[None]:
     """Let cuDNN use only algorithms that repeat bit for bit within the block, where that is wanted."""
+    if not wanted:  # another thread may want it
+        yield
+        return
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
-    if wanted:
-        cudnn.deterministic, cudnn.benchmark = True, False
+    cudnn.deterministic, cudnn.benchmark = True, False
     try:
         yield
     finally:
