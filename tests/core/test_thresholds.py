@@ -109,7 +109,9 @@ def test_of_objects_that_are_painted_on_single_slices_the_reach_goes_as_far_beyo
     slices[4, 5:15, 5:18], slices[4, 20:26, 20:26] = 2, 3
     assert sized([count_annotated(slices)]).reach == (13, 10, 13)
     slices[2:7, 30:38, 30:38], slices[1:8:6, 30:38, 30:38] = 4, 1  # one is painted whole
-    assert sized([count_annotated(slices)]).reach == (5, 10, 13)
+    assert sized([count_annotated(slices)]).reach == (13, 10, 13)
+    slices[:, :28, :28] = 0
+    assert sized([count_annotated(slices)]).reach == (5, 8, 8)
     flat = np.zeros((30, 40), int)
     flat[5:9, 5:20] = 2
     assert sized([count_annotated(flat)]).reach == (4, 15)

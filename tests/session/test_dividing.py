@@ -114,9 +114,7 @@ def test_the_prediction_of_a_painted_object_does_not_count_as_another(painted, p
     with pytest.raises(ValueError, match="not over two objects"):
         merge(painted, predicted, stroke((15, 13), (15, 25)), 10)
     edit = merge(painted, predicted, stroke((15, 13), (15, 35)), 10)
-    result = after(painted, edit)
-    assert (result[(painted == 9) | (predicted == 6)] == 9).all() and not result[predicted == 0].any()
-    assert ndimage.label(result)[1] == 1  # not apart, as no pixels between them would be taken to mean
+    assert np.array_equal(after(painted, edit) == 9, predicted != 0)  # that of the dot is the dot's
     assert edit.words == "merged: 2 objects are object 9 now"
 
 
@@ -130,6 +128,37 @@ def test_the_gap_between_objects_that_are_merged_is_theirs(gap, corners):
     whole[10:20, 10:50] = True
     assert not result[~whole].any() and (result[13:17, 10:50] == 5).all()
     assert ndimage.label(result)[1] == 1
+
+
+def test_each_gap_is_closed_by_its_own_width():
+    annotation = np.zeros((60, 60), np.uint16)
+    annotation[0:10, 0:10], annotation[0:10, 40:50], annotation[40:50, 40:50] = 5, 6, 7
+    spots = along([(5, 5), (5, 45), (45, 45)], annotation.shape)
+    result = after(annotation, merge(annotation, np.zeros_like(annotation), spots, 8))
+    assert (result[5, :50] == 5).all() and (result[:50, 45] == 5).all()
+    assert not result[12:40, :38].any()
+
+
+def test_what_is_predicted_beside_the_stroke_is_no_gap():
+    annotation = np.zeros((45, 90), np.uint16)
+    predicted = annotation.astype(np.uint32)
+    annotation[0:41, 0:20], annotation[0:41, 60:80] = 5, 6
+    predicted[0:41, 0:22], predicted[0:41, 60:80], predicted[15:39, 28:52] = 1, 2, 3
+    edit = merge(annotation, predicted, along([(5, 10), (5, 70)], annotation.shape), 8)
+    result = after(annotation, edit)
+    assert not result[predicted == 3].any() and (result[5, :80] == 5).all() and (result[20, :28] == 5).all()
+
+
+def test_only_predicted_objects_can_be_cut_by_the_view():
+    annotation = NOTHING.astype(np.uint16)
+    annotation[5:35, 10:20], annotation[5:35, 22:30] = 5, 6
+    edit = merge(annotation, NOTHING, stroke((15, 12), (15, 25)), 7)
+    view = [(slice(10, 20), slice(0, 60))]
+    assert not edit.is_cut(annotation, NOTHING, view)
+    predicted = np.where(annotation == 6, annotation, 0)
+    annotation[annotation == 6] = 0
+    edit = merge(annotation, predicted, stroke((15, 12), (15, 25)), 7)
+    assert edit.is_cut(annotation, predicted, view)
 
 
 def test_background_that_is_painted_in_the_gap_stays():

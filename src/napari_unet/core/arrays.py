@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
+from zlib import compress, decompress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from napari_unet.core.plan import Block, StackPlan, plan_stack
 from napari_unet.core.resampling import Regrid
 from napari_unet.core.results import ArraySink
 from napari_unet.core.running import StackResult, StackUpdate, computing, overlapped
-from napari_unet.core.tiling import Region
+from napari_unet.core.tiling import Region, Shape
 from napari_unet.core.work import BlockWork, Ready, write_region
 
 
@@ -154,7 +155,7 @@ class ObjectWriter:
         self._blocks, self._sink, self._n_objects = blocks, sink, 0
         self._scores: NDArray[np.uint8] = np.zeros(0, np.uint8)
         self._below: NDArray[np.uint32] | None = None
-        self._held: list[tuple[Block, NDArray[np.uint32]]] = []  # of a time point that is not written yet
+        self._held: list[tuple[Block, bytes]] = []  # compressed planes of a time point
         self._n_written, self._at_border = 0, np.zeros(0, np.uint32)
 
     def __call__(self, ready: Ready, result: NDArray[Any]) -> Region | None:
@@ -177,21 +178,26 @@ class ObjectWriter:
         return self._blocks.place_below(whole)
 
     def _hold(self, whole: Block, found: NDArray[np.uint32]) -> Region | None:
-        """Write all planes of a time point once the last one has told which chains touch the border."""
-        self._held.append((whole, found))
+        """Keep planes until the last of a time point has told which chains touch the border."""
+        self._held.append((whole, compress(found.tobytes(), level=1)))
         sides = [numbers_at_sides(plane) for plane in found]
         self._at_border = np.unique(np.concatenate([self._at_border, *sides]))
         end = whole.outer[-1].stop
         if end < self._blocks.plan.outer_shape[-1]:
             return None
+        self._write_held(found.shape[1:])
+        return self._blocks.place_below(replace(whole, outer=(*whole.outer[:-1], slice(0, end))))
+
+    def _write_held(self, shape: Shape) -> None:
+        """Write the planes that were kept, without the chains at the border."""
         numbers = np.zeros(self._n_objects + 1, np.uint32)
         kept = np.setdiff1d(np.arange(self._n_written + 1, self._n_objects + 1), self._at_border)
         numbers[kept] = self._n_written + np.arange(1, len(kept) + 1)
-        for block, planes in self._held:
+        for block, compressed in self._held:
+            planes = np.frombuffer(decompress(compressed), np.uint32).reshape(-1, *shape)
             write_region(self._sink, self._blocks.place(block), numbers[planes])
         self._n_objects = self._n_written = self._n_written + len(kept)
         self._held, self._at_border = [], np.zeros(0, np.uint32)
-        return self._blocks.place_below(replace(whole, outer=(*whole.outer[:-1], slice(0, end))))
 
     def _find(self, is_first: bool) -> NDArray[np.uint32]:
         """Find objects (n, *spatial) of planes or a volume; linked ones are called as in the plane below."""

@@ -106,7 +106,7 @@ def object_finding(model: Model, config: SegmentConfig) -> Finding:
     """Return how a model's objects are found, and which of them are wanted."""
     grows = model.task == "objects" and len(model.classes) == len(OBJECT_CLASSES)
     rules = (model.objects if grows else None) or ObjectRules()
-    if config.min_size is not None:  # smaller objects have smaller seeds; large ones are as they were
+    if config.min_size is not None:  # smaller objects have smaller seeds; a larger size only leaves out
         rules = replace(rules, min_size=min(rules.min_size, config.min_size))
     fill_holes = grows if config.fill_holes is None else config.fill_holes
     return Finding(rules, grows, fill_holes, config.keep_border, config.link, config.min_size)

@@ -46,15 +46,14 @@ class Annotated:
     sizes : ndarray of int64, (n_whole,)
         Pixels of the objects that the field's border does not cut.
     extents : ndarray of int64, (n_objects, ndim)
-    goes_on : ndarray of bool, (n_objects,)
-        Whether a pixel above or below along Z is unlabelled: of the object only some slices may be painted.
+        Where pixels above or below are unlabelled, only some slices of the object may be painted: its extent
+        along Z is then at least that in the plane.
     """
 
     box: tuple[slice, ...]
     objects: NDArray[np.unsignedinteger]
     sizes: NDArray[np.int64]
     extents: NDArray[np.int64]
-    goes_on: NDArray[np.bool_]
 
 
 def count_annotated(annotation: NDArray[np.integer]) -> Annotated | None:
@@ -75,15 +74,16 @@ def count_annotated(annotation: NDArray[np.integer]) -> Annotated | None:
         return None
     box = _box(annotation > 0)
     objects = _renumbered(annotation[box])
-    return Annotated(box, objects, _sizes(_whole(objects)), np.array(_extents(objects)), _goes_on(objects))
+    extents, goes_on = np.array(_extents(objects)), _goes_on(objects)
+    extents[goes_on, 0] = extents[goes_on].max(1)
+    return Annotated(box, objects, _sizes(_whole(objects)), extents)
 
 
 def sized(annotated: Sequence[Annotated], rules: ObjectRules | None = None) -> ObjectRules:
     """Give rules, by default the usual ones, the sizes of all annotated objects.
 
     The smallest size is half that of the smallest twentieth of those that are whole, a quarter where these
-    are few. The reach is the extent of the largest; where of each object only some slices of a volume are
-    painted, as far along Z as in the plane.
+    are few. The reach is the largest extent along each axis.
 
     Examples
     --------
@@ -98,8 +98,6 @@ def sized(annotated: Sequence[Annotated], rules: ObjectRules | None = None) -> O
         least = int(np.percentile(sizes, 5) / (2 if len(sizes) >= MANY else 4))
         rules = replace(rules, min_size=least)
     largest = np.concatenate([each.extents for each in annotated]).max(0)
-    if np.concatenate([each.goes_on for each in annotated]).all():
-        largest[0] = largest.max()
     return replace(rules, reach=tuple(map(int, largest)))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from skimage.measure import label
 
 from napari_unet.core.linking import overlaps
 from napari_unet.session.picking import (
@@ -14,7 +15,7 @@ from napari_unet.session.picking import (
     Plane,
     Spot,
     object_at,
-    objects_under,
+    pieces_in,
 )
 
 
@@ -61,8 +62,8 @@ def accepted_numbers(
     """Return the number of each predicted object, (highest predicted + 1,), when all of a plane are accepted.
 
     As with a click, what is painted of it already goes on, or what is painted on the slices above and below;
-    others get numbers above the highest. 0 where it is not accepted: several are painted in it, or it is a
-    part of one that is painted.
+    others get numbers above the highest. 0 where it is not accepted: several are painted in it, one is
+    painted in several, or it is a part of one that is painted.
 
     Examples
     --------
@@ -83,15 +84,20 @@ def accepted_numbers(
 def _painted_numbers(painted: Plane, predicted: Plane) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return the number of what is painted of each predicted object, and which ones are not to be taken."""
     sizes = np.bincount(predicted.ravel())
-    names, painted_sizes = np.unique(painted, return_counts=True)
-    found, other, n_shared = overlaps(predicted, painted).T
-    is_inside = 2 * n_shared > painted_sizes[np.searchsorted(names, other)]  # most of what is painted
-    n_inside = np.bincount(found[is_inside], minlength=len(sizes))
+    pieces = np.asarray(label(painted, connectivity=1))  # type: ignore[no-untyped-call]
+    number_of = np.zeros(int(pieces.max(initial=0)) + 1, np.int64)
+    number_of[pieces.ravel()] = painted.ravel()
+    found, piece, n_shared = overlaps(predicted, pieces).T
+    is_inside = 2 * n_shared > np.bincount(pieces.ravel())[piece]  # most of what is painted
+    inside = np.unique(np.stack([found, number_of[piece]], 1)[is_inside], axis=0)
+    n_inside = np.bincount(inside[:, 0], minlength=len(sizes))
     is_covered = 2 * np.bincount(found, n_shared, len(sizes)) > sizes
     is_left = (sizes == 0) | (n_inside > 1) | ((n_inside == 0) & is_covered)
     is_left[0] = True  # the background
+    _, places, n_found = np.unique(inside[:, 1], return_inverse=True, return_counts=True)
+    is_left[inside[n_found[places] > 1, 0]] = True  # one number is painted in several
     numbers = np.zeros(len(sizes), np.int64)
-    numbers[found[is_inside]] = other[is_inside]
+    numbers[inside[:, 0]] = inside[:, 1]
     numbers[is_left] = 0
     return numbers, is_left
 
@@ -117,8 +123,7 @@ def _predicted_at(predicted: Plane, spot: Spot) -> Part:
 
 def _number(annotation: Plane, found: Part, free: int) -> int:
     """Return the number of what is painted of it already, if most of that lies in it; else a free one."""
-    painted = found.without(annotation[found.box] < FIRST_OBJECT)
-    pieces = objects_under(annotation, painted.spots)
+    pieces = pieces_in(annotation, found, FIRST_OBJECT)
     inside = [piece for piece in pieces if found.covers_most_of(piece)]
     there = list(dict.fromkeys(int(annotation[piece.box][piece.mask][0]) for piece in inside))
     if len(there) > 1:

@@ -1,6 +1,7 @@
 """A stroke over objects: across one it makes two of it, over several it makes them one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def merge(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int)
     """Make one of the objects under a stroke, be they painted or predicted: the first painted one grows."""
     painted = list(objects_under(annotation, spots, FIRST_OBJECT))
     bare = [spot for spot in spots if annotation[spot] == 0]
-    predicted_ones = _not_painted(annotation, objects_under(predicted, bare))
+    predicted_ones = list(_not_painted(annotation, objects_under(predicted, bare)))
     found = [part for part in predicted_ones if not any(part.covers_most_of(one) for one in painted)]
     numbers = list(dict.fromkeys(int(annotation[one.box][one.mask][0]) for one in painted))
     if len(numbers) + len(found) < 2:
@@ -46,8 +47,13 @@ def merge(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int)
             raise ValueError(f"these are object {numbers[0]} already: draw the line into another object")
         raise ValueError("the stroke is not over two objects: draw it from one into the other")
     number = numbers[0] if numbers else free
-    parts = [*painted, *(unpainted(annotation, part) for part in found)]
-    parts += _gap(annotation, parts, spots)
+    whole = [*painted, *(unpainted(annotation, part) for part in predicted_ones)]
+    ours = [0, *{int(predicted[spot]) for spot in spots}]
+    gaps = _gaps(whole, spots)
+    parts = [
+        *whole,
+        *(gap.without((annotation[gap.box] != 0) | ~np.isin(predicted[gap.box], ours)) for gap in gaps),
+    ]
     words = f"merged: {len(numbers) + len(found)} objects are object {number} now"
     return Edit(tuple((part, number) for part in parts), words)
 
@@ -63,20 +69,23 @@ def two_parts(whole: Part, spots: Sequence[Spot]) -> tuple[Part, Part] | None:
     return Part(whole.box, whole.mask & is_first), Part(whole.box, whole.mask & ~is_first)
 
 
-def _gap(annotation: Plane, parts: Sequence[Part], spots: Sequence[Spot]) -> list[Part]:
-    """Return the unpainted pixels between parts that a stroke joins, no wider than what it crosses there."""
-    is_inside = [any(part.holds(spot) for part in parts) for spot in spots]
-    ends = np.flatnonzero(is_inside)
-    between = range(int(ends[0]), int(ends[-1]))
-    crossed = [spots[at] for at in between if not is_inside[at] and annotation[spots[at]] == 0]
-    if not crossed:
-        return []
-    whole = united(parts)
+def _gaps(parts: Sequence[Part], spots: Sequence[Spot]) -> Iterator[Part]:
+    """Yield what lies between two parts that a stroke joins, as wide as what it crosses there."""
+    under = [next((part for part in parts if part.holds(spot)), None) for spot in spots]
+    inside = [(at, part) for at, part in enumerate(under) if part is not None]
+    for (start, one), (stop, other) in pairwise(inside):
+        if crossed := spots[start + 1 : stop]:
+            yield _gap(united([one, other]), crossed)
+
+
+def _gap(both: Part, crossed: Sequence[Spot]) -> Part:
+    """Close a gap: all that is no further from both sides than half of what is crossed, and the stroke."""
     reach = len(crossed) // 2 + 1
-    near = ndimage.distance_transform_edt(~np.pad(whole.mask, reach + 1)) <= reach
-    closed = (ndimage.distance_transform_edt(near) > reach)[(slice(reach + 1, -reach - 1),) * 2]
-    gap = Part(whole.box, closed | Part(whole.box, np.ones_like(closed)).drawn(crossed))
-    return [gap.without(whole.mask | (annotation[whole.box] != 0))]
+    near = ndimage.distance_transform_edt(~np.pad(both.mask, reach + 1)) <= reach
+    inner = (slice(reach + 1, -reach - 1),) * 2
+    closed = ndimage.distance_transform_edt(near)[inner] > reach
+    drawn = Part(both.box, np.ones_like(closed)).drawn(crossed)
+    return Part(both.box, (closed | drawn) & ~both.mask)
 
 
 def _nearer(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:

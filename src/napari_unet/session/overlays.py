@@ -154,7 +154,7 @@ def is_cut(layer: Labels, index: Index, edit: Edit, annotation: Plane) -> bool:
         return False
     view, places = layer.metadata[PIECES]
     known = [(slice(*each.rows), slice(*each.columns)) for each in places if view.index == index]
-    return edit.is_cut(annotation, known)
+    return edit.is_cut(annotation, layer.data[index], known)
 
 
 class ScoreOverlay(Overlay):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.draw import line as pixels_between
+from skimage.measure import label
 
 Plane = NDArray[np.integer[Any]]
 """Numbers (Y, X) of objects; 0 = none of them."""
@@ -34,13 +35,6 @@ class Part:
         """Tell whether a pixel is one of them."""
         inside = all(part.start <= at < part.stop for part, at in zip(self.box, spot, strict=True))
         return inside and bool(self.mask[self._relative(spot)])
-
-    @property
-    def spots(self) -> list[Spot]:
-        """All its pixels."""
-        rows, columns = np.nonzero(self.mask)
-        first_row, first_column = (part.start for part in self.box)
-        return list(zip((rows + first_row).tolist(), (columns + first_column).tolist(), strict=True))
 
     def covers_most_of(self, other: "Part") -> bool:
         """Tell whether most of another part lies in this one: as an object it is the same."""
@@ -79,10 +73,14 @@ class Edit:
     parts: tuple[tuple[Part, int], ...]
     words: str
 
-    def is_cut(self, annotation: Plane, pieces: Sequence[Box]) -> bool:
-        """Tell whether it paints an object where nothing was that goes on beyond what has been predicted."""
-        new = (part.without(annotation[part.box] != 0) for part, value in self.parts if value >= FIRST_OBJECT)
-        return any(part.is_cut(pieces) for part in new)
+    def is_cut(self, annotation: Plane, predicted: Plane, pieces: Sequence[Box]) -> bool:
+        """Tell whether it accepts what is predicted of an object that goes on beyond the predicted pieces."""
+        accepted = (
+            part.without((annotation[part.box] != 0) | (predicted[part.box] == 0))
+            for part, value in self.parts
+            if value >= FIRST_OBJECT
+        )
+        return any(part.is_cut(pieces) for part in accepted)
 
     @property
     def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -112,6 +110,16 @@ def object_at(plane: Plane, spot: Spot) -> Part:
             inner = tuple(slice(w.start - b.start, w.stop - b.start) for b, w in zip(box, wide, strict=True))
             return Part((wide[0], wide[1]), here[inner])
         reach *= 2
+
+
+def pieces_in(plane: Plane, found: Part, least: int = 1) -> Iterator[Part]:
+    """Yield the objects, numbered `least` or higher, that lie in a part, each as far as it hangs together."""
+    there = np.where(found.mask & (plane[found.box] >= least), plane[found.box], 0)
+    connected = np.asarray(label(there, connectivity=1))  # type: ignore[no-untyped-call]
+    pieces, firsts = np.unique(connected, return_index=True)
+    for first in firsts[pieces > 0].tolist():
+        row, column = np.unravel_index(first, there.shape)
+        yield object_at(plane, (int(row) + found.box[0].start, int(column) + found.box[1].start))
 
 
 def objects_under(plane: Plane, spots: Sequence[Spot], least: int = 1) -> Iterator[Part]:
