@@ -47,6 +47,14 @@ def test_objects_that_are_cut_do_not_count_as_held_out(n_columns, told):
     assert Fitter().fit(supply([held], [squares(), held]), predict).to == told
 
 
+def test_of_objects_that_are_held_out_smaller_differences_decide(monkeypatch):
+    chances = []
+    monkeypatch.setattr(fitting, "fit_counted", lambda *given: chances.append(given[-1]))
+    Fitter().fit(supply([squares()], [squares(), squares(2, 2)]), predict)
+    Fitter().fit(supply([], [squares()]), predict)
+    assert 0 < chances[0] < chances[1]
+
+
 def test_where_nothing_is_held_out_all_is_fitted_to():
     target = squares()
     assert Fitter().fit(supply([target], [target]), predict).to == "all"

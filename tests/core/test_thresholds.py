@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from napari_unet.core.matching import score_objects
 from napari_unet.core.objects import ObjectRules, find_objects
-from napari_unet.core.thresholds import count_annotated, fit_counted, sized
+from napari_unet.core.thresholds import LEARNT_CHANCE, count_annotated, fit_counted, sized
 
 
 def field(shape=(80, 96), step=16, radius=7.5, bridge=0.6, seed=0):
@@ -34,7 +34,7 @@ def fit_rules(fields, annotations=None, seconds=2.0):
     judged = [(scores, annotated) for scores, annotated in judged if annotated]
     every = [count_annotated(annotation) for annotation in annotations or ()]
     known = sized(every or [annotated for _, annotated in judged])
-    return fit_counted(judged, known, seconds) or known
+    return fit_counted(judged, known, seconds, LEARNT_CHANCE) or known
 
 
 def ap(scores, annotation, rules):

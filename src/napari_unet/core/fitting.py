@@ -7,7 +7,14 @@ from typing import Literal
 from napari_unet.core.objects import ObjectRules, object_scores
 from napari_unet.core.supply import Supply
 from napari_unet.core.targets import Target
-from napari_unet.core.thresholds import Annotated, count_annotated, fit_counted, sized
+from napari_unet.core.thresholds import (
+    CHANCE,
+    LEARNT_CHANCE,
+    Annotated,
+    count_annotated,
+    fit_counted,
+    sized,
+)
 from napari_unet.core.validation import Predict
 
 ENOUGH_OBJECTS = 30
@@ -62,7 +69,8 @@ class Fitter:
         to: FittedTo = "held-out" if is_enough and supply.validation != supply.targets else "all"
         chosen = held if is_enough else self._annotated(supply.targets)
         fields = [(object_scores(predict(target.image)), annotated) for target, annotated in chosen]
-        rules = fit_counted(fields, known, min(seconds, MOST_SECONDS))
+        chance = CHANCE if to == "held-out" else LEARNT_CHANCE
+        rules = fit_counted(fields, known, min(seconds, MOST_SECONDS), chance)
         return Fitted(rules, to) if rules else Fitted(known, "none")
 
     def _count(self, targets: Iterable[Target]) -> None:

@@ -24,8 +24,8 @@ COARSE = list(product((3, 5, 7), (1, 3, 5, 7, 9)))
 N_TRIALS = len(COARSE) + 8
 FOUND = (0.5, 0.6, 0.7, 0.8)
 """IoU from which an object counts as found."""
-CHANCE = 0.3
-"""Scores of n objects differ by chance by this over the square root of n."""
+CHANCE, LEARNT_CHANCE = 0.1, 0.3
+"""Scores of n objects differ by chance by this over the square root of n; of learnt ones by more."""
 MANY = 100
 """So many objects tell how small others may be."""
 PIXELS_PER_SECOND = 10_000_000
@@ -102,7 +102,10 @@ def sized(annotated: Sequence[Annotated], rules: ObjectRules | None = None) -> O
 
 
 def fit_counted(
-    fields: Sequence[tuple[NDArray[np.uint8], Annotated]], known: ObjectRules, seconds: float
+    fields: Sequence[tuple[NDArray[np.uint8], Annotated]],
+    known: ObjectRules,
+    seconds: float,
+    chance: float,
 ) -> ObjectRules | None:
     """Choose the foreground and core with which most annotated objects are found and fewest are made up.
 
@@ -120,6 +123,8 @@ def fit_counted(
     seconds : float
         About how long it may take on one slow core; of larger fields parts are taken. Pixels are counted,
         not seconds: the same fields give the same rules.
+    chance : float
+        `CHANCE`, or `LEARNT_CHANCE` where the network has learnt from these fields.
 
     Returns
     -------
@@ -134,7 +139,7 @@ def fit_counted(
     >>> annotation = np.ones((5, 9), int)
     >>> annotation[1:4, 1:4], annotation[1:4, 5:8] = 2, 3
     >>> annotated = count_annotated(annotation)
-    >>> fit_counted([(scores, annotated)], sized([annotated]), seconds=2.0)
+    >>> fit_counted([(scores, annotated)], sized([annotated]), 2.0, CHANCE)
     ObjectRules(foreground=0.5, core=0.9, min_size=2, reach=(3, 3))
     """
     n_pixels = sum(annotated.objects.size for _, annotated in fields)
@@ -142,7 +147,7 @@ def fit_counted(
     boxed = [(scores[(slice(None), *each.box)], each.objects) for scores, each in fields]
     parts = [_truth(*_part(scores, objects, share)) for scores, objects in boxed]
     n_objects = sum(len(_sizes(truth)) for _, truth in parts)
-    return _search(parts, known, CHANCE / n_objects**0.5) if n_objects else None
+    return _search(parts, known, chance / n_objects**0.5) if n_objects else None
 
 
 def _renumbered(annotation: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
