@@ -19,7 +19,7 @@ from napari_unet.core.validation import Predict
 
 ENOUGH_OBJECTS = 30
 """Fewer held-out objects do not tell one rule from another."""
-MOST_SECONDS = 2.0
+MOST_SECONDS = 5.0
 
 FittedTo = Literal["held-out", "all", "none"]
 
@@ -59,7 +59,7 @@ class Fitter:
         before : ObjectRules, optional
             Their foreground and core are kept where nothing can be judged.
         seconds : float
-            About how long the search may take; at most two are of use.
+            About how long the search may take; at most five are of use.
         """
         self._count([*supply.validation, *supply.targets])
         known = sized([annotated for _, annotated in self._annotated(supply.targets)], before)
