@@ -131,12 +131,19 @@ def test_the_gap_between_objects_that_are_merged_is_theirs(gap, corners):
 
 
 def test_each_gap_is_closed_by_its_own_width():
-    annotation = np.zeros((60, 60), np.uint16)
-    annotation[0:10, 0:10], annotation[0:10, 40:50], annotation[40:50, 40:50] = 5, 6, 7
-    spots = along([(5, 5), (5, 45), (45, 45)], annotation.shape)
+    annotation = np.zeros((92, 90), np.uint16)
+    annotation[0:40, 0:40], annotation[0:40, 44:84], annotation[52:92, 44:84] = 5, 6, 7
+    spots = along([(20, 20), (20, 64), (72, 64)], annotation.shape)
     result = after(annotation, merge(annotation, np.zeros_like(annotation), spots, 8))
-    assert (result[5, :50] == 5).all() and (result[:50, 45] == 5).all()
-    assert not result[12:40, :38].any()
+    assert (result[10:30, 40:44] == 5).all() and (result[40:52, 54:74] == 5).all()
+    assert not result[42:, :40].any()
+
+
+def test_objects_far_apart_get_one_number_and_no_thread_between_them():
+    annotation = NOTHING.astype(np.uint16)
+    annotation[10:16, 4:10], annotation[20:26, 50:56] = 5, 6
+    edit = merge(annotation, NOTHING, stroke((13, 7), (23, 53)), 7)
+    assert np.array_equal(after(annotation, edit), np.where(annotation, 5, 0))
 
 
 def test_what_is_predicted_beside_the_stroke_is_no_gap():
@@ -146,7 +153,7 @@ def test_what_is_predicted_beside_the_stroke_is_no_gap():
     predicted[0:41, 0:22], predicted[0:41, 60:80], predicted[15:39, 28:52] = 1, 2, 3
     edit = merge(annotation, predicted, along([(5, 10), (5, 70)], annotation.shape), 8)
     result = after(annotation, edit)
-    assert not result[predicted == 3].any() and (result[5, :80] == 5).all() and (result[20, :28] == 5).all()
+    assert not result[predicted == 3].any() and (result[20, :28] == 5).all()
 
 
 def test_only_predicted_objects_can_be_cut_by_the_view():

@@ -75,17 +75,16 @@ def _gaps(parts: Sequence[Part], spots: Sequence[Spot]) -> Iterator[Part]:
     inside = [(at, part) for at, part in enumerate(under) if part is not None]
     for (start, one), (stop, other) in pairwise(inside):
         if crossed := spots[start + 1 : stop]:
-            yield _gap(united([one, other]), crossed)
+            yield _gap(united([one, other]), len(crossed))
 
 
-def _gap(both: Part, crossed: Sequence[Spot]) -> Part:
-    """Close a gap: all that is no further from both sides than half of what is crossed, and the stroke."""
-    reach = len(crossed) // 2 + 1
+def _gap(both: Part, width: int) -> Part:
+    """Close a gap with a disc as wide; between parts that are much narrower than it nothing is closed."""
+    reach = width // 2 + 1
     near = ndimage.distance_transform_edt(~np.pad(both.mask, reach + 1)) <= reach
     inner = (slice(reach + 1, -reach - 1),) * 2
     closed = ndimage.distance_transform_edt(near)[inner] > reach
-    drawn = Part(both.box, np.ones_like(closed)).drawn(crossed)
-    return Part(both.box, (closed | drawn) & ~both.mask)
+    return Part(both.box, closed & ~both.mask)
 
 
 def _nearer(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
