@@ -103,6 +103,16 @@ def test_a_disk_without_locks_is_no_reason_to_stop(
     assert not own.path.exists()
 
 
+def test_a_link_to_nowhere_and_a_file_are_no_folders(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError):
+        OwnFolder(tmp_path / "file")
+    if os.name == "posix":
+        (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+        with pytest.raises(FileExistsError):
+            OwnFolder(tmp_path / "link")
+
+
 MANY = """
 import os, sys
 from pathlib import Path

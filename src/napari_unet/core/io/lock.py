@@ -84,7 +84,7 @@ def locked(folder: Path) -> Iterator[None]:
 def _own(folder: Path) -> FileIO:
     """Return the open lock of a folder."""
     while True:
-        folder.mkdir(exist_ok=True)
+        _make(folder)
         try:
             file = FileIO(folder / LOCK, "a")
         except FileNotFoundError:  # whoever had the folder has removed it in between
@@ -97,6 +97,15 @@ def _own(folder: Path) -> FileIO:
             file.close()
             raise
         file.close()
+
+
+def _make(folder: Path) -> None:
+    """Make a folder where there is none."""
+    try:
+        folder.mkdir()
+    except FileExistsError:  # with exist_ok pathlib raises it for a folder that goes just then, too
+        if folder.is_file() or (folder.is_symlink() and not folder.exists()):  # there never will be one
+            raise
 
 
 def _is_at(path: Path, file: FileIO) -> bool:
