@@ -123,7 +123,9 @@ def _box_of(corners):
     return _inside(corners, (48, 64))
 
 
-def test_objects_get_numbers_that_are_free(viewer, blobs, new_session):
+@pytest.fixture
+def objects(viewer, blobs, new_session):
+    """A session whose model tells two of the squares as objects 7 and 9."""
     viewer.add_image(blobs(64, 64), name="cells")
     session = new_session(viewer)
     session.set_task("objects")
@@ -132,28 +134,24 @@ def test_objects_get_numbers_that_are_free(viewer, blobs, new_session):
     session.paint(9, (17, 31), (49, 62))
     session.tick()
     session.train_for(40)
-    session.take_prediction()
-    data = session.desk.current.layer.data
-    assert (data[17:31, 17:31] == 7).all() and not session.failures
+    return session
+
+
+def test_objects_get_numbers_that_are_free(objects):
+    objects.take_prediction()
+    data = objects.desk.current.layer.data
+    assert (data[17:31, 17:31] == 7).all() and not objects.failures
     assert {1, 7, 9} < set(np.unique(data)) and min(set(np.unique(data)) - {1, 7, 9}) >= 10
 
 
-def test_what_is_painted_of_an_object_goes_on_and_gets_no_second_one_around_it(viewer, blobs, new_session):
-    viewer.add_image(blobs(64, 64), name="cells")
-    session = new_session(viewer)
-    session.set_task("objects")
-    session.paint(1, (2, 14), (2, 62))
-    session.paint(7, (16, 32), (16, 32))
-    session.paint(9, (16, 32), (48, 64))
-    session.tick()
-    session.train_for(40)
-    layer = session.desk.current.layer
-    layer.data[16:32, 16:32] = 0
-    session.paint(7, (20, 28), (20, 28))
-    session.tick()
-    session.take_prediction()
+def test_what_is_painted_of_an_object_goes_on_and_gets_no_second_one_around_it(objects):
+    layer = objects.desk.current.layer
+    layer.data[17:31, 17:31] = 0
+    objects.paint(7, (20, 28), (20, 28))
+    objects.tick()
+    objects.take_prediction()
     around = ndimage.binary_dilation(layer.data == 7, iterations=2)
-    assert set(np.unique(layer.data[around])) <= {1, 7} and not session.failures
+    assert set(np.unique(layer.data[around])) <= {1, 7} and not objects.failures
     assert (layer.data == 7).sum() > 150
 
 
