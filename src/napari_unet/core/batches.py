@@ -23,11 +23,14 @@ class Batch:
     classes : Tensor of int64, shape (B, *output_shape)
     weight : Tensor of float32, shape (B, *output_shape)
         0 = unlabelled.
+    depth : Tensor of float32, shape (B, *output_shape), optional
+        In the task objects how deep pixels lie in theirs, 0 to 1.
     """
 
     images: Tensor
     classes: Tensor
     weight: Tensor
+    depth: Tensor | None = None
 
 
 class BatchSource:
@@ -92,12 +95,13 @@ class BatchSource:
         targets = targets[(slice(None), slice(None), *inner)]
         classes = targets[:, 0].long()
         weight = self._class_weights[classes]
-        return Batch(images, classes, torch.where(classes == UNLABELLED, 0, weight + targets[:, 1]))
+        weight = torch.where(classes == UNLABELLED, 0, weight + targets[:, 1])
+        return Batch(images, classes, weight, targets[:, 2] if targets.shape[1] > 2 else None)
 
     def _window(
         self, patch: Patch, output_shape: Sequence[int], window_shape: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Region around the output: image (C, *window) and class indices with separation (2, *window)."""
+        """Region around the output: image (C, *window); classes, separation, depth (2 or 3, *window)."""
         target = self._targets[patch.example]
         places = []
         for start, size, window, extent in zip(
@@ -107,4 +111,5 @@ class BatchSource:
             places.append(mirror_indices(first, first + window, extent))
         region = np.ix_(*places)
         image = np.stack([channel[region] for channel in target.image])
-        return image, np.stack([target.classes[region].astype(np.float32), target.separation[region]])
+        layers = [target.classes, target.separation, target.depth]
+        return image, np.stack([layer[region].astype(np.float32) for layer in layers if layer is not None])

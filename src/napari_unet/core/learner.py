@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_unet.core.batches import Batch
-from napari_unet.core.losses import Loss
+from napari_unet.core.losses import Loss, object_loss
 from napari_unet.core.networks import Network
 from napari_unet.core.validation import Holdout
 
@@ -66,7 +66,7 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
         logits = self._forward(batch.images)
-        loss = self._loss(logits, batch.classes, batch.weight)
+        loss = self._measure(logits, batch)
         value = float(loss.detach())
         if value != value or abs(value) == float("inf"):
             return value
@@ -86,6 +86,11 @@ class Learner:
         with torch.autocast(device, self._precision, enabled=reduced):
             logits: Tensor = self.network(images)
         return logits
+
+    def _measure(self, logits: Tensor, batch: Batch) -> Tensor:
+        if batch.depth is None:
+            return self._loss(logits, batch.classes, batch.weight)
+        return object_loss(logits, batch.classes, batch.weight, batch.depth, self._loss)
 
     def _is_flat(self, shape: Sequence[int]) -> bool:
         """Tell whether some level of a 3D network sees two planes.

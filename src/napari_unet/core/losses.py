@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+DEPTH_WEIGHT = 3.0
+"""What the core's share of the foreground counts in the loss of objects."""
 
 
 def cross_entropy(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
@@ -81,6 +83,45 @@ def dice(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
 def cross_entropy_dice(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
     """Return the sum of weighted cross-entropy and Dice loss."""
     return weighted_cross_entropy(logits, classes, weight) + dice(logits, classes, weight)
+
+
+def object_loss(
+    logits: Tensor, classes: Tensor, weight: Tensor, depth: Tensor, foreground_loss: Loss
+) -> Tensor:
+    """Learn what is foreground, and as the core's share of it how deep pixels lie in their objects.
+
+    Both are read from one softmax, but neither loss changes what the other one learns from: that of the
+    foreground sees rim and core as one class, that of the share only how they differ.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (B, 3, *spatial)
+        Background, rim and core.
+    classes, weight : Tensor, shape (B, *spatial)
+        As in cross-entropy.
+    depth : Tensor of float, shape (B, *spatial)
+        0 to 1, from `napari_unet.core.targets.relative_depth`.
+    foreground_loss : Loss
+        Of background against foreground.
+
+    Returns
+    -------
+    Tensor
+        A scalar; 0 if nothing is labelled.
+
+    Examples
+    --------
+    >>> logits, depth = torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 0.5)
+    >>> rim, ones = torch.ones(1, 2, 2, dtype=torch.int64), torch.ones(1, 2, 2)
+    >>> round(float(object_loss(logits, rim, ones, depth, cross_entropy)), 3)  # log 3/2 + 3 log 2
+    2.485
+    """
+    logits = _labelled_logits(logits, weight)
+    two = torch.stack([logits[:, 0], logits[:, 1:].logsumexp(1)], 1)  # its softmax has the same background
+    inside = ((classes > 0) & (weight > 0)).to(logits.dtype)
+    # cross-entropy with shares is their Kullback-Leibler divergence and a constant
+    share = F.binary_cross_entropy_with_logits(logits[:, 2] - logits[:, 1], depth, reduction="none")
+    return foreground_loss(two, (classes > 0).long(), weight) + DEPTH_WEIGHT * _weighted_mean(share, inside)
 
 
 LOSSES: dict[str, Loss] = {

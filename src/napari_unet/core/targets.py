@@ -32,7 +32,7 @@ OBJECT_CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "rim"), Class
 RING = 2.5
 """Pixels around a painted object, in its plane, that are taken for background unless labelled otherwise."""
 CORE_DEPTH = 0.5
-"""Where the core of an object begins: this share of the way from its border to its middle."""
+"""Where the core of an object begins, as a share of its greatest depth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +80,8 @@ class Target:
         Where the region's first pixel lies in it, see `Example`.
     objects : ndarray of integers, shape (*spatial), optional
         What is known in the task objects: 0 = nothing, 1 = background, others are objects.
+    depth : ndarray of float32, shape (*spatial), optional
+        In the task objects how deep pixels lie in theirs, see `relative_depth`.
     """
 
     image: NDArray[np.float32]
@@ -88,6 +90,7 @@ class Target:
     source: str = ""
     place: tuple[int, ...] = ()
     objects: Annotation | None = None
+    depth: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -145,8 +148,8 @@ def annotated_classes(values: Sequence[int], *, dense: bool) -> tuple[ClassLabel
 def make_target(example: Example, options: TargetOptions) -> Target:
     """Turn an annotation into what the network should learn from it.
 
-    In the task objects, an object is rim near its border and core further inside. The boundary term of the
-    weight map of Ronneberger et al. 2015 is measured with a line between touching objects, and lies on it.
+    In the task objects, an object is rim near its border and core further inside; how far inside is known of
+    each of its pixels. The boundary term of the weight map of Ronneberger et al. 2015 is measured with a line between touching objects, and lies on it.
     Unlabelled pixels right beside an object are taken for background: that is what separates it from
     whatever else there is. Nothing is assumed of other unlabelled pixels: in a volume, of none of those
     above and below, as an object that is painted on one plane goes on beyond it.
@@ -211,41 +214,45 @@ def separate_touching(objects: Annotation) -> Annotation:
     return separated
 
 
-def core_of(
+def relative_depth(
     objects: Annotation, spacing: Sequence[float], unlabelled: NDArray[np.bool_] | None = None
-) -> NDArray[np.bool_]:
-    """Mark the inner half of each object: it does not touch that of another, whatever its size.
+) -> NDArray[np.float32]:
+    """Measure how deep each pixel lies in its object, as a share of the greatest depth there.
 
-    An object so narrow that it is nothing but border is core where it touches no other.
+    Depth is the distance to the pixels along the border, which have that of one pixel themselves, or none
+    where they touch another object: so the deeper half of an object does not touch that of another,
+    whatever its size. An object so narrow that it is nothing but border is deepest where it touches no other.
 
     Parameters
     ----------
     objects : ndarray of integers, shape (*spatial)
         0 = no object; every other value is one. The border of the image is none of an object.
     spacing : sequence of float
-        Pixel size along each axis; depths are distances in these units.
+        Pixel size along each axis; distances are in these units.
     unlabelled : ndarray of bool, shape (*spatial), optional
         Where nothing is known: no object of a volume has a border to that above or below. None = nowhere.
 
     Returns
     -------
-    ndarray of bool, shape (*spatial)
-        Pixels that lie deeper in their object than half its greatest depth.
+    ndarray of float32, shape (*spatial)
+        From 0 outside of objects to 1 where they are deepest.
 
     Examples
     --------
-    >>> core_of(np.array([0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2]), (1.0,)).astype(int)
-    array([0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1])
+    >>> relative_depth(np.array([0, 1, 1, 1, 1, 1, 2, 2]), (1.0,))
+    array([0. , 0.5, 1. , 1. , 0.5, 0. , 0. , 1. ], dtype=float32)
     """
     border = _borders(objects, np.zeros(objects.shape, bool) if unlabelled is None else unlabelled)
     if not border.any():
-        return np.asarray(objects != 0)
+        return np.asarray(objects != 0, np.float32)
     depth = ndimage.distance_transform_edt(~border, sampling=spacing) + min(spacing)
-    depth[separate_touching(objects) != objects] = 0  # narrow objects are nothing but border
+    depth[(objects == 0) | (separate_touching(objects) != objects)] = 0
     values, numbers = np.unique(objects, return_inverse=True)  # numbers may have gaps
     numbers = numbers.reshape(objects.shape)
     greatest = ndimage.maximum(depth, numbers, np.arange(len(values)))
-    return np.asarray((objects != 0) & (depth > CORE_DEPTH * greatest[numbers]))
+    greatest[greatest == 0] = 1
+    share: NDArray[np.float32] = (depth / greatest[numbers]).astype(np.float32)
+    return share
 
 
 def class_weights(targets: Sequence[Target], n_classes: int) -> NDArray[np.float32]:
@@ -293,12 +300,14 @@ def _class_indices(annotation: Annotation, classes: tuple[ClassLabel, ...]) -> N
 def _object_target(example: Example, options: TargetOptions) -> Target:
     annotation = _ringed(example.annotation, example.spacing)
     objects, unlabelled = np.where(annotation >= 2, annotation, 0), annotation == 0
-    core = core_of(objects, example.spacing, unlabelled)
-    classes = np.select([unlabelled, core, objects > 0], [UNLABELLED, 2, 1])
+    depth = relative_depth(objects, example.spacing, unlabelled)
+    classes = np.select([unlabelled, depth > CORE_DEPTH, objects > 0], [UNLABELLED, 2, 1])
     separated = separate_touching(objects)
     weights = separation_weights(separated, w0=options.w0, sigma=options.sigma, spacing=example.spacing)
     weights = np.where(unlabelled, np.float32(0), weights)
-    return Target(example.image, classes.astype(np.uint8), weights, example.source, example.place, annotation)
+    return Target(
+        example.image, classes.astype(np.uint8), weights, example.source, example.place, annotation, depth
+    )
 
 
 def _ringed(annotation: Annotation, spacing: Sequence[float]) -> Annotation:
