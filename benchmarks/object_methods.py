@@ -1,6 +1,6 @@
-"""Four ways to learn objects, each with the default U-Net, equal time and the images of objects.py.
+"""Five ways to learn objects, each with the default U-Net, equal time and the images of objects.py.
 
-``PYTHONPATH=src python benchmarks/object_methods.py --json methods.json`` takes half an hour;
+``PYTHONPATH=src python benchmarks/object_methods.py --json methods.json`` takes 35 minutes;
 ``--from methods.json`` prints its table again. A row is kept as it ends.
 
 components
@@ -9,18 +9,20 @@ components
 border
     Background, a border two pixels wide, and what is inside it, which is grown into the border.
 core
-    What the package does: background, rim, and the inner half of an object, which is grown into the rim.
-distance
-    The same with a core that begins by degrees: its share of the foreground is the depth of a pixel in its
-    object over the greatest depth, learnt by a term of the loss of its own.
+    Background, rim, and the inner half of an object, which is grown into the rim.
+depth
+    The same, but rim turns into core by degrees: the core's share of the foreground is the depth of a pixel
+    in its object over the greatest depth, learnt by a term of the loss of its own.
+share
+    What the package does: the same, twice as steep. There is only rim up to a quarter of the greatest depth,
+    only core from three quarters on.
 
 All but the first grow seeds by rules that the package fits at the end of the training.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby, product
 from pathlib import Path
 from statistics import fmean
@@ -34,17 +36,14 @@ from object_rows import Row, add_row, read_rows
 from objects import CPU, RECIPES, Part, run_part
 from scipy import ndimage
 from skimage.segmentation import expand_labels, find_boundaries
-from torch import Tensor
-from torch.nn import functional as F
 
-from napari_unet.core import segment, supply, training
-from napari_unet.core.batches import BatchSource
+from napari_unet.core import rims, segment, supply
 from napari_unet.core.devices import describe_device
 from napari_unet.core.inference import Predictor, predict_region
-from napari_unet.core.losses import LOSSES, cross_entropy_dice
 from napari_unet.core.matching import score_object_images, score_objects
 from napari_unet.core.modelfile import Model
 from napari_unet.core.objects import connected_objects, fill_holes, number_in_order
+from napari_unet.core.rims import separate_touching
 from napari_unet.core.targets import (
     OBJECT_CLASSES,
     UNLABELLED,
@@ -53,24 +52,14 @@ from napari_unet.core.targets import (
     Target,
     TargetOptions,
     make_target,
-    separate_touching,
 )
 from napari_unet.core.thresholds import FOUND
 
 TWO_CLASSES = (OBJECT_CLASSES[0], ClassLabel(2, 1, "object"))
 BORDER = 2  # pixels
 THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
-DEPTH_WEIGHT = 3.0
-LEAST_DEPTH, DEPTH_STEPS = 100, 100  # how a map of classes says depths of 0 to 1; UNLABELLED is beyond
 
 Pixels = NDArray[Any]
-
-
-@dataclass(frozen=True, eq=False)
-class DeepTarget(Target):
-    """A target that knows how deep in its object every pixel lies, 0 to 1 (*spatial)."""
-
-    depth: NDArray[np.float32] | None = None
 
 
 def component_target(example: Example, options: TargetOptions) -> Target:
@@ -87,10 +76,15 @@ def border_target(example: Example, options: TargetOptions) -> Target:
     return with_classes(target, np.select([objects == 0, away < BORDER], [0, 1], 2))
 
 
-def distance_target(example: Example, options: TargetOptions) -> Target:
-    """Add the depths; rim and core stay what the training is scored on and what patches are drawn for."""
-    target = make_target(example, options)
-    return DeepTarget(**vars(target), depth=relative_depth(objects_of(target)))
+def core_target(example: Example, options: TargetOptions) -> Target:
+    """Leave out the shares: every pixel is what there is more of."""
+    return replace(make_target(example, options), core_share=None)
+
+
+def depth_target(example: Example, options: TargetOptions) -> Target:
+    """Let rim turn into core all the way from the border to the middle."""
+    with patch.multiple(rims, RIM_DEPTH=0.0, CORE_DEPTH=1.0):
+        return make_target(example, options)
 
 
 def objects_of(target: Target) -> Pixels:
@@ -99,66 +93,18 @@ def objects_of(target: Target) -> Pixels:
 
 
 def with_classes(target: Target, classes: Pixels) -> Target:
-    """Replace the classes of what is labelled."""
+    """Replace the classes of what is labelled, and leave out the shares."""
     known = np.where(target.classes == UNLABELLED, UNLABELLED, classes)
-    return replace(target, classes=known.astype(np.uint8))
+    return replace(target, classes=known.astype(np.uint8), core_share=None)
 
 
-def relative_depth(objects: Pixels) -> NDArray[np.float32]:
-    """Depth of a pixel in its object over the greatest there: little at the border, 1 in the middle."""
-    border = find_boundaries(objects, mode="inner")
-    depth = np.where(objects > 0, ndimage.distance_transform_edt(~border) + 1, 0)
-    greatest = ndimage.maximum(depth, objects, np.arange(objects.max() + 1))
-    return (depth / np.maximum(greatest, 1)[objects]).astype(np.float32)
-
-
-class DeepSource(BatchSource):
-    """Draw patches by class, and give the loss depths for classes."""
-
-    def __init__(self, targets: Sequence[DeepTarget], *arguments: Any, **options: Any) -> None:
-        super().__init__(targets, *arguments, **options)
-        self._targets = [with_classes(target, depth_classes(target)) for target in targets]
-        self._class_weights = torch.ones(UNLABELLED + 1)
-
-
-def depth_classes(target: DeepTarget) -> Pixels:
-    """0 in the background, else a number that says the depth (*spatial)."""
-    return np.where(target.classes == 0, 0, LEAST_DEPTH + np.rint(DEPTH_STEPS * target.depth))
-
-
-def depth_loss(logits: Tensor, classes: Tensor, weight: Tensor) -> Tensor:
-    """Learn foreground as the package does, and the core's share of it from the depth.
-
-    Cross-entropy is the Kullback-Leibler divergence but for what no network can change.
-    """
-    foreground = (classes >= LEAST_DEPTH) & (weight > 0)
-    logits = logits.float()
-    two = torch.stack([logits[:, 0], logits[:, 1:].logsumexp(1)], 1)  # its softmax has the same background
-    depth = (classes[foreground] - LEAST_DEPTH) / DEPTH_STEPS
-    core = (logits[:, 2] - logits[:, 1])[foreground]
-    share = F.binary_cross_entropy_with_logits(core, depth, reduction="sum") / max(1, len(depth))
-    return cross_entropy_dice(two, foreground.long(), weight) + DEPTH_WEIGHT * share
-
-
-METHODS: dict[str, tuple[tuple[Any, str, Any], ...]] = {  # what takes the place of which name of a module
-    "components": ((supply, "make_target", component_target),),
-    "border": ((supply, "make_target", border_target),),
-    "core": (),
-    "distance": (
-        (supply, "make_target", distance_target),
-        (supply, "BatchSource", DeepSource),
-        (training, "LOSSES", {**LOSSES, "ce+dice": depth_loss}),
-    ),
+METHODS: dict[str, Callable[[Example, TargetOptions], Target]] = {
+    "components": component_target,
+    "border": border_target,
+    "core": core_target,
+    "depth": depth_target,
+    "share": make_target,
 }
-
-
-@contextmanager
-def learning_by(method: str) -> Iterator[None]:
-    """Make the package learn in another way for a while."""
-    with ExitStack() as stack:
-        for module, name, value in METHODS[method]:
-            stack.enter_context(patch.object(module, name, value))
-        yield
 
 
 def run_method(name: str, method: str, minutes: float, seed: int) -> Row:
@@ -166,7 +112,7 @@ def run_method(name: str, method: str, minutes: float, seed: int) -> Row:
     (part,) = RECIPES[name].read(seed)
     if method == "components":
         part = replace(part, dataset=replace(part.dataset, classes=TWO_CLASSES))
-    with learning_by(method):
+    with patch.object(supply, "make_target", METHODS[method]):
         row, model = run_part(name, part, 0, minutes, seed)
     row = replace(row, method=method)
     return with_component_scores(row, model, part) if method == "components" else row

@@ -1,5 +1,7 @@
 """Batches: image, classes and weights of patches that are cut out, changed and mirrored together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,14 @@ def test_image_and_classes_of_a_patch_belong_together(shape):
     assert batch.images.shape == (3, 1, *patch_shape) and batch.images.dtype == torch.float32
     assert batch.classes.dtype == torch.int64 and batch.weight.dtype == torch.float32
     torch.testing.assert_close(batch.images[:, 0], batch.classes.float(), atol=0.1, rtol=0)
+
+
+def test_shares_of_the_core_belong_to_the_image_and_a_target_without_any_has_none():
+    share = np.random.default_rng(1).random((20, 30), np.float32)
+    shared = replace(target(np.zeros((20, 30))), image=share[None], core_share=share)
+    batch = source([shared], augmentation=Augmentation()).draw(2, (20, 30), (0, 0))
+    torch.testing.assert_close(batch.images[:, 0], batch.core_share, atol=1e-3, rtol=0)
+    assert source([target(np.zeros((20, 30)))]).draw(1, (20, 30), (0, 0)).core_share is None
 
 
 def test_unlabelled_pixels_weigh_nothing_and_the_others_one_and_their_separation():

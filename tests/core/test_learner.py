@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from math import isfinite
 
 import pytest
@@ -44,6 +45,16 @@ def same(one, other):
 def test_the_loss_falls(learner, batch):
     losses = [learner.learn(batch, 0.02) for _ in range(60)]
     assert losses[-1] < losses[0] / 2
+
+
+def test_how_much_of_an_object_is_core_is_learnt(batch):
+    torch.manual_seed(0)
+    learner = Learner(UNet(UNetConfig(width=2, depth=1, n_classes=3)), cross_entropy_dice, torch.float32)
+    whole = replace(batch, classes=torch.ones_like(batch.classes), core_share=batch.classes.float())
+    for _ in range(150):
+        learner.learn(whole, 0.02)
+    core = learner.average(batch.images).softmax(1)[:, 2]
+    assert core[batch.classes == 1].mean() > core[batch.classes == 0].mean() + 0.5
 
 
 def test_a_rate_of_nothing_changes_no_weight(learner, batch):

@@ -8,9 +8,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from napari_unet.core.losses import LOSSES, cross_entropy, dice, focal, weighted_cross_entropy
+from napari_unet.core.losses import (
+    LOSSES,
+    SHARE_WEIGHT,
+    cross_entropy,
+    dice,
+    focal,
+    object_loss,
+    weighted_cross_entropy,
+)
 
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=list(LOSSES))
+
+
+def of_objects(foreground_loss):
+    """The loss of objects with shares that follow from the classes."""
+
+    def loss(logits, classes, weight):
+        return object_loss(logits, classes, weight, (classes % 3) / 2, foreground_loss)
+
+    return loss
+
+
+every_object_loss = pytest.mark.parametrize(
+    "loss", [of_objects(loss) for loss in LOSSES.values()], ids=list(LOSSES)
+)
 
 
 def random_case(n_classes=3, shape=(2, 5, 6), seed=0):
@@ -132,3 +154,51 @@ def test_the_sum_of_both_is_the_sum():
 def test_losses_of_bf16_logits_are_computed_in_float32():
     logits, classes, weight = random_case()
     assert all(loss(logits.bfloat16(), classes, weight).dtype == torch.float32 for loss in LOSSES.values())
+
+
+@every_object_loss
+def test_unlabelled_pixels_change_nothing_of_the_loss_of_objects(loss):
+    logits, classes, weight = random_case()
+    expected = loss(logits, classes, weight)
+    wild = logits.detach().clone()
+    wild.movedim(1, -1)[weight == 0] = torch.tensor([float("nan"), float("inf"), -float("inf")])
+    wild.requires_grad_()
+    found = loss(wild, torch.where(weight == 0, 255, classes), weight)
+    found.backward()
+    torch.testing.assert_close(found, expected)
+    assert torch.isfinite(wild.grad).all()
+    assert (wild.grad.movedim(1, -1)[weight == 0] == 0).all() and wild.grad.any()
+    assert loss(logits, classes, torch.zeros_like(weight)) == 0
+
+
+@every_object_loss
+def test_the_loss_of_objects_is_finite_for_the_largest_logits_and_of_float32(loss):
+    logits, classes, weight = random_case()
+    assert torch.isfinite(loss(1e30 * logits, classes, weight))
+    assert loss(logits.bfloat16(), classes, weight).dtype == torch.float32
+
+
+def test_the_loss_of_objects_by_hand():
+    odds = torch.tensor([1.0, 1.0, 2.0])  # background, rim, core
+    logits = torch.log(odds).reshape(1, 3, 1, 1).expand(1, 3, 1, 3)
+    classes, core_share = torch.tensor([[[0, 1, 2]]]), torch.tensor([[[0.0, 0.25, 1.0]]])
+    weight = torch.tensor([[[1.0, 1.0, 2.0]]])
+    foreground = (math.log(4) + 3 * math.log(4 / 3)) / 4
+    # weights between touching objects count for the foreground only
+    share = (0.75 * math.log(3) + 0.25 * math.log(1.5) + math.log(1.5)) / 2
+    found = object_loss(logits, classes, weight, core_share, weighted_cross_entropy)
+    assert found.item() == pytest.approx(foreground + SHARE_WEIGHT * share)
+
+
+@pytest.mark.parametrize("core_share", [0.0, 0.3, 0.7, 1.0])
+def test_what_is_learnt_of_an_object_is_its_foreground_and_how_much_of_that_is_core(core_share):
+    logits = torch.zeros(1, 3, 1, 1, requires_grad=True)
+    rim, ones = torch.ones(1, 1, 1, dtype=torch.int64), torch.ones(1, 1, 1)
+    optimiser = torch.optim.Adam([logits], lr=0.1)
+    for _ in range(500):
+        optimiser.zero_grad()
+        object_loss(logits, rim, ones, core_share * ones, cross_entropy).backward()
+        optimiser.step()
+    background, _, core = torch.softmax(logits.detach(), 1).flatten().tolist()
+    assert background == pytest.approx(0, abs=0.02)
+    assert core == pytest.approx(core_share, abs=0.02)

@@ -11,7 +11,8 @@ import numpy as np
 
 from napari_unet.core.io import Image, create_output, open_labels
 from napari_unet.core.io.tiff import read_info
-from napari_unet.core.targets import MAX_CLASSES, OBJECT_CLASSES, Annotation, ClassLabel, Task
+from napari_unet.core.rims import Annotation
+from napari_unet.core.targets import MAX_CLASSES, OBJECT_CLASSES, ClassLabel, Task
 
 FORMAT = "napari-unet-annotation"
 VERSION = 1

@@ -23,14 +23,14 @@ class Batch:
     classes : Tensor of int64, shape (B, *output_shape)
     weight : Tensor of float32, shape (B, *output_shape)
         0 = unlabelled.
-    depth : Tensor of float32, shape (B, *output_shape), optional
-        In the task objects how deep pixels lie in theirs, 0 to 1.
+    core_share : Tensor of float32, shape (B, *output_shape), optional
+        In the task objects how much of the foreground is core, 0 to 1.
     """
 
     images: Tensor
     classes: Tensor
     weight: Tensor
-    depth: Tensor | None = None
+    core_share: Tensor | None = None
 
 
 class BatchSource:
@@ -101,7 +101,7 @@ class BatchSource:
     def _window(
         self, patch: Patch, output_shape: Sequence[int], window_shape: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Region around the output: image (C, *window); classes, separation, depth (2 or 3, *window)."""
+        """Region around the output: image (C, *window); classes, separation, core share (2 or 3, *window)."""
         target = self._targets[patch.example]
         places = []
         for start, size, window, extent in zip(
@@ -111,5 +111,7 @@ class BatchSource:
             places.append(mirror_indices(first, first + window, extent))
         region = np.ix_(*places)
         image = np.stack([channel[region] for channel in target.image])
-        layers = [target.classes, target.separation, target.depth]
-        return image, np.stack([layer[region].astype(np.float32) for layer in layers if layer is not None])
+        layers = [target.classes[region].astype(np.float32), target.separation[region]]
+        if target.core_share is not None:
+            layers.append(target.core_share[region])
+        return image, np.stack(layers)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from napari_unet.core.annotations import SavedAnnotation, common_meaning, pixels_of
 from napari_unet.core.io import Image, read_labels
 from napari_unet.core.normalise import Intensity, choose_method, measure_intensity, normalise
-from napari_unet.core.targets import OBJECT_CLASSES, Annotation, ClassLabel, Example, Task, annotated_classes
+from napari_unet.core.rims import Annotation
+from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example, Task, annotated_classes
 
 Unlabelled = Literal["background", "ignore"]
 MANY_CLASSES = 5

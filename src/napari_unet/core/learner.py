@@ -88,9 +88,9 @@ class Learner:
         return logits
 
     def _measure(self, logits: Tensor, batch: Batch) -> Tensor:
-        if batch.depth is None:
+        if batch.core_share is None:
             return self._loss(logits, batch.classes, batch.weight)
-        return object_loss(logits, batch.classes, batch.weight, batch.depth, self._loss)
+        return object_loss(logits, batch.classes, batch.weight, batch.core_share, self._loss)
 
     def _is_flat(self, shape: Sequence[int]) -> bool:
         """Tell whether some level of a 3D network sees two planes.

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-DEPTH_WEIGHT = 3.0
+SHARE_WEIGHT = 3.0
 """What the core's share of the foreground counts in the loss of objects."""
 
 
@@ -86,12 +86,12 @@ def cross_entropy_dice(logits: Tensor, classes: Tensor, weight: Tensor) -> Tenso
 
 
 def object_loss(
-    logits: Tensor, classes: Tensor, weight: Tensor, depth: Tensor, foreground_loss: Loss
+    logits: Tensor, classes: Tensor, weight: Tensor, core_share: Tensor, foreground_loss: Loss
 ) -> Tensor:
-    """Learn what is foreground, and as the core's share of it how deep pixels lie in their objects.
+    """Learn what is foreground, and how much of it is core.
 
-    Both are read from one softmax, but neither loss changes what the other one learns from: that of the
-    foreground sees rim and core as one class, that of the share only how they differ.
+    Both are read from one softmax, but neither loss hinders the other: that of the foreground sees rim and
+    core as one class, that of the share only how they differ.
 
     Parameters
     ----------
@@ -99,8 +99,8 @@ def object_loss(
         Background, rim and core.
     classes, weight : Tensor, shape (B, *spatial)
         As in cross-entropy.
-    depth : Tensor of float, shape (B, *spatial)
-        0 to 1, from `napari_unet.core.targets.relative_depth`.
+    core_share : Tensor of float, shape (B, *spatial)
+        0 to 1; what it is in the background does not matter.
     foreground_loss : Loss
         Of background against foreground.
 
@@ -111,17 +111,17 @@ def object_loss(
 
     Examples
     --------
-    >>> logits, depth = torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 0.5)
+    >>> logits, half = torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 0.5)
     >>> rim, ones = torch.ones(1, 2, 2, dtype=torch.int64), torch.ones(1, 2, 2)
-    >>> round(float(object_loss(logits, rim, ones, depth, cross_entropy)), 3)  # log 3/2 + 3 log 2
+    >>> round(float(object_loss(logits, rim, ones, half, cross_entropy)), 3)  # log 3/2 + 3 log 2
     2.485
     """
     logits = _labelled_logits(logits, weight)
     two = torch.stack([logits[:, 0], logits[:, 1:].logsumexp(1)], 1)  # its softmax has the same background
     inside = ((classes > 0) & (weight > 0)).to(logits.dtype)
     # cross-entropy with shares is their Kullback-Leibler divergence and a constant
-    share = F.binary_cross_entropy_with_logits(logits[:, 2] - logits[:, 1], depth, reduction="none")
-    return foreground_loss(two, (classes > 0).long(), weight) + DEPTH_WEIGHT * _weighted_mean(share, inside)
+    share = F.binary_cross_entropy_with_logits(logits[:, 2] - logits[:, 1], core_share, reduction="none")
+    return foreground_loss(two, (classes > 0).long(), weight) + SHARE_WEIGHT * _weighted_mean(share, inside)
 
 
 LOSSES: dict[str, Loss] = {

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_unet.core.rims import Annotation, core_share_of, separate_touching
 from napari_unet.core.weights import separation_weights
 
 Task = Literal["classes", "objects"]
-Annotation = NDArray[np.integer[Any]]
 
 UNLABELLED = 255
 """Class index of pixels that the loss ignores."""
@@ -31,8 +31,6 @@ OBJECT_CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "rim"), Class
 """What the network of the task objects tells apart; in an annotation every value above 1 is an object."""
 RING = 2.5
 """Pixels around a painted object, in its plane, that are taken for background unless labelled otherwise."""
-CORE_DEPTH = 0.5
-"""Where the core of an object begins, as a share of its greatest depth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +78,8 @@ class Target:
         Where the region's first pixel lies in it, see `Example`.
     objects : ndarray of integers, shape (*spatial), optional
         What is known in the task objects: 0 = nothing, 1 = background, others are objects.
-    depth : ndarray of float32, shape (*spatial), optional
-        In the task objects how deep pixels lie in theirs, see `relative_depth`.
+    core_share : ndarray of float32, shape (*spatial), optional
+        In the task objects how much of the foreground is core.
     """
 
     image: NDArray[np.float32]
@@ -90,7 +88,7 @@ class Target:
     source: str = ""
     place: tuple[int, ...] = ()
     objects: Annotation | None = None
-    depth: NDArray[np.float32] | None = None
+    core_share: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -148,11 +146,12 @@ def annotated_classes(values: Sequence[int], *, dense: bool) -> tuple[ClassLabel
 def make_target(example: Example, options: TargetOptions) -> Target:
     """Turn an annotation into what the network should learn from it.
 
-    In the task objects, an object is rim near its border and core further inside; how far inside is known of
-    each of its pixels. The boundary term of the weight map of Ronneberger et al. 2015 is measured with a line between touching objects, and lies on it.
-    Unlabelled pixels right beside an object are taken for background: that is what separates it from
-    whatever else there is. Nothing is assumed of other unlabelled pixels: in a volume, of none of those
-    above and below, as an object that is painted on one plane goes on beyond it.
+    In the task objects, an object is rim near its border, and turns into core by degrees further inside;
+    classes are what there is more of. The boundary term of the weight map of Ronneberger et al. 2015 is
+    measured with a line between touching objects, and lies on it. Unlabelled pixels right beside an object
+    are taken for background: that is what separates it from whatever else there is. Nothing is assumed of
+    other unlabelled pixels: in a volume, of none of those above and below, as an object that is painted on
+    one plane goes on beyond it.
 
     Parameters
     ----------
@@ -184,75 +183,6 @@ def make_target(example: Example, options: TargetOptions) -> Target:
     classes = _class_indices(example.annotation, options.classes)
     separation = np.zeros(classes.shape, np.float32)
     return Target(example.image, classes, separation, example.source, example.place)
-
-
-def separate_touching(objects: Annotation) -> Annotation:
-    """Draw a background line between objects that share a face.
-
-    Parameters
-    ----------
-    objects : ndarray of integers
-        0 = background; every other value is one object.
-
-    Returns
-    -------
-    ndarray
-        A copy in which the pixels on both sides of such a face are 0.
-
-    Examples
-    --------
-    >>> separate_touching(np.array([1, 1, 1, 2, 2, 0, 3]))
-    array([1, 1, 0, 0, 2, 0, 3])
-    """
-    separated = objects.copy()
-    for axis in range(objects.ndim):
-        before = np.moveaxis(objects, axis, 0)[:-1]
-        after = np.moveaxis(objects, axis, 0)[1:]
-        touching = (before != after) & (before != 0) & (after != 0)
-        np.moveaxis(separated, axis, 0)[:-1][touching] = 0
-        np.moveaxis(separated, axis, 0)[1:][touching] = 0
-    return separated
-
-
-def relative_depth(
-    objects: Annotation, spacing: Sequence[float], unlabelled: NDArray[np.bool_] | None = None
-) -> NDArray[np.float32]:
-    """Measure how deep each pixel lies in its object, as a share of the greatest depth there.
-
-    Depth is the distance to the pixels along the border, which have that of one pixel themselves, or none
-    where they touch another object: so the deeper half of an object does not touch that of another,
-    whatever its size. An object so narrow that it is nothing but border is deepest where it touches no other.
-
-    Parameters
-    ----------
-    objects : ndarray of integers, shape (*spatial)
-        0 = no object; every other value is one. The border of the image is none of an object.
-    spacing : sequence of float
-        Pixel size along each axis; distances are in these units.
-    unlabelled : ndarray of bool, shape (*spatial), optional
-        Where nothing is known: no object of a volume has a border to that above or below. None = nowhere.
-
-    Returns
-    -------
-    ndarray of float32, shape (*spatial)
-        From 0 outside of objects to 1 where they are deepest.
-
-    Examples
-    --------
-    >>> relative_depth(np.array([0, 1, 1, 1, 1, 1, 2, 2]), (1.0,))
-    array([0. , 0.5, 1. , 1. , 0.5, 0. , 0. , 1. ], dtype=float32)
-    """
-    border = _borders(objects, np.zeros(objects.shape, bool) if unlabelled is None else unlabelled)
-    if not border.any():
-        return np.asarray(objects != 0, np.float32)
-    depth = ndimage.distance_transform_edt(~border, sampling=spacing) + min(spacing)
-    depth[(objects == 0) | (separate_touching(objects) != objects)] = 0
-    values, numbers = np.unique(objects, return_inverse=True)  # numbers may have gaps
-    numbers = numbers.reshape(objects.shape)
-    greatest = ndimage.maximum(depth, numbers, np.arange(len(values)))
-    greatest[greatest == 0] = 1
-    share: NDArray[np.float32] = (depth / greatest[numbers]).astype(np.float32)
-    return share
 
 
 def class_weights(targets: Sequence[Target], n_classes: int) -> NDArray[np.float32]:
@@ -300,14 +230,13 @@ def _class_indices(annotation: Annotation, classes: tuple[ClassLabel, ...]) -> N
 def _object_target(example: Example, options: TargetOptions) -> Target:
     annotation = _ringed(example.annotation, example.spacing)
     objects, unlabelled = np.where(annotation >= 2, annotation, 0), annotation == 0
-    depth = relative_depth(objects, example.spacing, unlabelled)
-    classes = np.select([unlabelled, depth > CORE_DEPTH, objects > 0], [UNLABELLED, 2, 1])
+    core_share = core_share_of(objects, example.spacing, unlabelled)
+    classes = np.select([unlabelled, core_share > 0.5, objects > 0], [UNLABELLED, 2, 1])
     separated = separate_touching(objects)
     weights = separation_weights(separated, w0=options.w0, sigma=options.sigma, spacing=example.spacing)
     weights = np.where(unlabelled, np.float32(0), weights)
-    return Target(
-        example.image, classes.astype(np.uint8), weights, example.source, example.place, annotation, depth
-    )
+    classes, place = classes.astype(np.uint8), example.place
+    return Target(example.image, classes, weights, example.source, place, annotation, core_share)
 
 
 def _ringed(annotation: Annotation, spacing: Sequence[float]) -> Annotation:
@@ -321,16 +250,3 @@ def _ringed(annotation: Annotation, spacing: Sequence[float]) -> Annotation:
     ringed = annotation.copy()
     ringed[unlabelled & (away <= RING)] = 1
     return ringed
-
-
-def _borders(objects: Annotation, unlabelled: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Mark pixels of objects beside whatever else, but for what is unlabelled above or below them."""
-    border = np.zeros(objects.shape, bool)
-    for axis in range(objects.ndim):
-        values, unknown, found = (np.moveaxis(each, axis, 0) for each in (objects, unlabelled, border))
-        differs = values[:-1] != values[1:]
-        if axis < objects.ndim - 2:
-            differs &= ~(unknown[:-1] | unknown[1:])
-        found[:-1] |= differs
-        found[1:] |= differs
-    return np.asarray(border & (objects != 0))

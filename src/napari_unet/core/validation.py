@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.blocks import BLOCKS, Block, Box, Cell, Ground, Parting
-from napari_unet.core.targets import UNLABELLED, Annotation, Target
+from napari_unet.core.rims import Annotation
+from napari_unet.core.targets import UNLABELLED, Target
 
 ENOUGH = 8
 """So many images, or slices, are enough to hold some of them out whole."""

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from napari_unet.core.io import Image
 from napari_unet.core.normalise import Intensity, normalise
-from napari_unet.core.targets import Annotation, Example, Task
+from napari_unet.core.rims import Annotation
+from napari_unet.core.targets import Example, Task
 from napari_unet.session.images import ImageChoice, Index, open_layers
 from napari_unet.session.regions import CELL_SHAPE, Corner, Region, cells_in, pixels_of, regions_around
 from napari_unet.session.strokes import Cell, Strokes
