@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-SHARE_WEIGHT = 3.0
+SHARE_WEIGHT = 2.0
 """What the core's share of the foreground counts in the loss of objects."""
 
 
@@ -113,8 +113,8 @@ def object_loss(
     --------
     >>> logits, half = torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 0.5)
     >>> rim, ones = torch.ones(1, 2, 2, dtype=torch.int64), torch.ones(1, 2, 2)
-    >>> round(float(object_loss(logits, rim, ones, half, cross_entropy)), 3)  # log 3/2 + 3 log 2
-    2.485
+    >>> round(float(object_loss(logits, rim, ones, half, cross_entropy)), 3)  # log 3/2 + 2 log 2
+    1.792
     """
     logits = _labelled_logits(logits, weight)
     two = torch.stack([logits[:, 0], logits[:, 1:].logsumexp(1)], 1)  # its softmax has the same background
