@@ -48,12 +48,17 @@ def test_image_and_classes_of_a_patch_belong_together(shape):
     torch.testing.assert_close(batch.images[:, 0], batch.classes.float(), atol=0.1, rtol=0)
 
 
-def test_shares_of_the_core_belong_to_the_image_and_a_target_without_any_has_none():
-    share = np.random.default_rng(1).random((20, 30), np.float32)
-    shared = replace(target(np.zeros((20, 30))), image=share[None], core_share=share)
-    batch = source([shared], augmentation=Augmentation()).draw(2, (20, 30), (0, 0))
-    torch.testing.assert_close(batch.images[:, 0], batch.core_share, atol=1e-3, rtol=0)
-    assert source([target(np.zeros((20, 30)))]).draw(1, (20, 30), (0, 0)).core_share is None
+@pytest.mark.parametrize(
+    ("shape", "margin"), [((20, 30), (0, 0)), ((24, 24), (4, 4)), ((6, 20, 20), (0, 0, 0))]
+)
+def test_shares_of_core_belong_to_the_image_and_a_target_without_any_has_none(shape, margin):
+    none = target(np.zeros(shape))
+    share = np.random.default_rng(1).random(shape, np.float32)
+    shared = replace(none, image=share[None], core_share=share)
+    batch = source([shared], augmentation=Augmentation()).draw(2, shape, margin)
+    inner = tuple(slice(lost, size - lost) for lost, size in zip(margin, shape, strict=True))
+    torch.testing.assert_close(batch.images[:, 0][(..., *inner)], batch.core_share, atol=1e-3, rtol=0)
+    assert source([none]).draw(1, shape, margin).core_share is None
 
 
 def test_unlabelled_pixels_weigh_nothing_and_the_others_one_and_their_separation():

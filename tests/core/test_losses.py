@@ -25,7 +25,9 @@ def of_objects(foreground_loss):
     """The loss of objects with shares that follow from the classes."""
 
     def loss(logits, classes, weight):
-        return object_loss(logits, classes, weight, (classes % 3) / 2, foreground_loss)
+        return object_loss(
+            logits, classes, weight, torch.tensor([0.8, 0.0, 1.0])[classes % 3], foreground_loss
+        )
 
     return loss
 
@@ -181,7 +183,7 @@ def test_the_loss_of_objects_is_finite_for_the_largest_logits_and_of_float32(los
 def test_the_loss_of_objects_by_hand():
     odds = torch.tensor([1.0, 1.0, 2.0])  # background, rim, core
     logits = torch.log(odds).reshape(1, 3, 1, 1).expand(1, 3, 1, 3)
-    classes, core_share = torch.tensor([[[0, 1, 2]]]), torch.tensor([[[0.0, 0.25, 1.0]]])
+    classes, core_share = torch.tensor([[[0, 1, 2]]]), torch.tensor([[[0.8, 0.25, 1.0]]])
     weight = torch.tensor([[[1.0, 1.0, 2.0]]])
     foreground = (math.log(4) + 3 * math.log(4 / 3)) / 4
     # weights between touching objects count for the foreground only

@@ -131,6 +131,14 @@ def test_classes_of_objects_are_what_there_is_more_of_and_background_has_no_core
     assert (share[classes == 1] <= 0.5).all() and (share[classes == 2] > 0.5).all()
 
 
+def test_rim_and_core_weigh_alike_and_together_as_much_as_the_background():
+    annotation = np.ones((30, 30), int)
+    annotation[5:15, 5:15] = 2
+    target = make_target(example(annotation), TargetOptions("objects"))
+    background, rim, core = class_weights([target], 3)
+    assert rim == core and rim * 100 == pytest.approx(background * 800)
+
+
 def test_weights_are_measured_between_the_separated_objects_with_the_examples_spacing():
     annotation = np.full((12, 12), 2)
     annotation[:, 6:] = 3

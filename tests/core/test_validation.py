@@ -1,5 +1,6 @@
 """Validation: what is held out is never trained on, and how the network does there."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -155,6 +156,15 @@ def test_scores_by_hand():
     assert found.iou == pytest.approx((3 / 5, 2 / 4, None))
     assert found.pixel_accuracy == pytest.approx(5 / 7)
     assert found.mean_dice == pytest.approx((3 / 4 + 2 / 3) / 2)
+
+
+def test_a_pixel_of_an_object_is_foreground_first_and_then_rim_or_core():
+    classes = np.array([[0, 1, 2, 2]], np.uint8)
+    target = Target(np.zeros((1, 1, 4), np.float32), classes, np.zeros((1, 4), np.float32))
+    said = np.array([[0.6, 0.4, 0.4, 0.4], [0.3, 0.35, 0.25, 0.3], [0.1, 0.25, 0.35, 0.3]], np.float32)
+    of_objects = replace(target, objects=np.array([[1, 2, 2, 2]]))
+    assert score([of_objects], lambda image: said[:, None], 3).dice == pytest.approx((1, 2 / 3, 2 / 3))
+    assert score([target], lambda image: said[:, None], 3).dice == pytest.approx((0.4, 0, 0))
 
 
 def test_nothing_to_score_is_no_score_rather_than_an_error():

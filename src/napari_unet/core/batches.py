@@ -96,7 +96,8 @@ class BatchSource:
         classes = targets[:, 0].long()
         weight = self._class_weights[classes]
         weight = torch.where(classes == UNLABELLED, 0, weight + targets[:, 1])
-        return Batch(images, classes, weight, targets[:, 2] if targets.shape[1] > 2 else None)
+        core_share = targets[:, 2] if targets.shape[1] > 2 else None
+        return Batch(images, classes, weight, core_share)
 
     def _window(
         self, patch: Patch, output_shape: Sequence[int], window_shape: Sequence[int]

@@ -24,6 +24,7 @@ class Learner:
     network : UNet or EncoderNetwork
         On the device that trains; it is changed in place.
     loss : Loss
+        In the task objects that of background against foreground.
     precision : torch.dtype
         Of the activations: bfloat16 where the hardware multiplies it fast, else float32.
 
@@ -66,7 +67,7 @@ class Learner:
         for group in self._optimiser.param_groups:
             group["lr"] = learning_rate
         logits = self._forward(batch.images)
-        loss = self._measure(logits, batch)
+        loss = self._loss_of(logits, batch)
         value = float(loss.detach())
         if value != value or abs(value) == float("inf"):
             return value
@@ -87,7 +88,7 @@ class Learner:
             logits: Tensor = self.network(images)
         return logits
 
-    def _measure(self, logits: Tensor, batch: Batch) -> Tensor:
+    def _loss_of(self, logits: Tensor, batch: Batch) -> Tensor:
         if batch.core_share is None:
             return self._loss(logits, batch.classes, batch.weight)
         return object_loss(logits, batch.classes, batch.weight, batch.core_share, self._loss)

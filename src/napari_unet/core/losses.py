@@ -90,8 +90,8 @@ def object_loss(
 ) -> Tensor:
     """Learn what is foreground, and how much of it is core.
 
-    Both are read from one softmax, but neither loss hinders the other: that of the foreground sees rim and
-    core as one class, that of the share only how they differ.
+    Both are read from one softmax and can be right at once: the loss of the foreground sees rim and core as
+    one class, that of the share only how they differ.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from scipy import ndimage
 Annotation = NDArray[np.integer[Any]]
 
 RIM_DEPTH, CORE_DEPTH = 0.25, 0.75
-"""Until the one an object is all rim, from the other on all core; as shares of its greatest depth."""
+"""Up to the first share of its greatest depth an object is all rim, from the second on all core."""
 
 
 def separate_touching(objects: Annotation) -> Annotation:
@@ -46,10 +46,9 @@ def core_share_of(
 ) -> NDArray[np.float32]:
     """Say how much of each pixel of an object is core: nothing near its border, all in its middle.
 
-    In between it grows with the depth, which is the distance to the pixels along the border. These have that
-    of one pixel themselves, or none where they touch another object: so what is more core than rim does not
-    touch that of another object, whatever its size, and an object so narrow that it is nothing but border is
-    core where it touches no other.
+    In between it grows with the depth, which is the distance to the pixels along the border plus one pixel
+    of the plane, and 0 where two objects touch: so their cores never do, whatever the size of the objects.
+    Narrow objects that touch no other are core up to their border.
 
     Parameters
     ----------
@@ -83,6 +82,7 @@ def _relative_depth(
     border = _borders(objects, unlabelled)
     if not border.any():
         return np.asarray(objects != 0, np.float64)
+    # a pixel of the plane, so that an object on one plane of a volume is what it is in 2D
     depth = ndimage.distance_transform_edt(~border, sampling=spacing) + min(spacing[-2:])
     depth[(objects == 0) | (separate_touching(objects) != objects)] = 0
     values, numbers = np.unique(objects, return_inverse=True)  # numbers may have gaps

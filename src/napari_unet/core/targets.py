@@ -1,4 +1,4 @@
-"""Annotation to training target: the class of each labelled pixel, and its separation weight."""
+"""Annotation to training target: class, separation weight and share of core of each labelled pixel."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class Target:
     objects : ndarray of integers, shape (*spatial), optional
         What is known in the task objects: 0 = nothing, 1 = background, others are objects.
     core_share : ndarray of float32, shape (*spatial), optional
-        In the task objects how much of the foreground is core.
+        In the task objects how much of each pixel is core: 0 to 1, and 0 where no object is.
     """
 
     image: NDArray[np.float32]
@@ -188,6 +188,8 @@ def make_target(example: Example, options: TargetOptions) -> Target:
 def class_weights(targets: Sequence[Target], n_classes: int) -> NDArray[np.float32]:
     """Weigh each class by the labelled pixels it lacks, so that every class counts alike.
 
+    Rim and core are one class here: background and foreground count alike.
+
     Parameters
     ----------
     targets : sequence of Target
@@ -208,10 +210,13 @@ def class_weights(targets: Sequence[Target], n_classes: int) -> NDArray[np.float
     counts = sum(
         (np.bincount(t.classes.ravel(), minlength=256)[:n_classes] for t in targets), np.zeros(n_classes)
     )
+    has_rims = any(target.core_share is not None for target in targets)
+    same = np.minimum(np.arange(n_classes), 1 if has_rims else n_classes)  # what counts as one class
+    counts = np.bincount(same, counts)
     present = counts > 0
-    weights = np.zeros(n_classes, np.float32)
+    weights = np.zeros(len(counts), np.float32)
     weights[present] = counts.sum() / (counts[present] * present.sum())
-    return weights
+    return weights[same]
 
 
 def _class_indices(annotation: Annotation, classes: tuple[ClassLabel, ...]) -> NDArray[np.uint8]:
@@ -235,8 +240,15 @@ def _object_target(example: Example, options: TargetOptions) -> Target:
     separated = separate_touching(objects)
     weights = separation_weights(separated, w0=options.w0, sigma=options.sigma, spacing=example.spacing)
     weights = np.where(unlabelled, np.float32(0), weights)
-    classes, place = classes.astype(np.uint8), example.place
-    return Target(example.image, classes, weights, example.source, place, annotation, core_share)
+    return Target(
+        example.image,
+        classes.astype(np.uint8),
+        weights,
+        example.source,
+        example.place,
+        objects=annotation,
+        core_share=core_share,
+    )
 
 
 def _ringed(annotation: Annotation, spacing: Sequence[float]) -> Annotation:

@@ -200,7 +200,7 @@ def score(targets: Sequence[Target], predict: Predict, n_classes: int) -> Valida
     confusion = np.zeros((n_classes, n_classes), np.int64)
     for target in targets:
         labelled = target.classes != UNLABELLED
-        predicted = predict(target.image).argmax(0)[labelled]
+        predicted = _decide(predict(target.image), target)[labelled]
         pairs = target.classes[labelled].astype(np.int64) * n_classes + predicted
         confusion += np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
     hits = np.diag(confusion)
@@ -208,6 +208,14 @@ def score(targets: Sequence[Target], predict: Predict, n_classes: int) -> Valida
     dice = tuple(float(2 * h / s) if s else None for h, s in zip(hits, sums, strict=True))
     iou = tuple(float(h / (s - h)) if s else None for h, s in zip(hits, sums, strict=True))
     return ValidationScore(dice, iou, float(hits.sum() / max(1, confusion.sum())))
+
+
+def _decide(probabilities: NDArray[np.float32], target: Target) -> NDArray[np.intp]:
+    """Choose the likeliest class; of objects foreground or not, and then rim or core."""
+    likeliest: NDArray[np.intp] = probabilities.argmax(0)
+    if target.objects is None:
+        return likeliest
+    return np.where(probabilities[0] > 0.5, 0, 1 + probabilities[1:].argmax(0))
 
 
 def _split_whole(targets: Sequence[Target], fraction: float, rng: np.random.Generator) -> Split | None:

@@ -66,7 +66,7 @@ def _targets_without_separation(wish: Wish) -> Generator[None, None, Sequence[Ta
     targets = []
     for example in (*wish.examples, *wish.others):
         yield
-        targets.append(make_target(example, replace(wish.options, w0=0.0)))  # no distances are measured
+        targets.append(make_target(example, replace(wish.options, w0=0.0)))  # the slowest part is left out
     return targets
 
 
