@@ -133,7 +133,7 @@ def objects(viewer, blobs, new_session):
     session.paint(7, (17, 31), (17, 31))
     session.paint(9, (17, 31), (49, 62))
     session.tick()
-    session.train_for(40)
+    session.train_for(120)
     return session
 
 
