@@ -126,7 +126,7 @@ def test_objects_are_counted_their_rules_told_and_rim_and_core_scored_apart(tmp_
     assert run(*files, *options) == 0
     said = capsys.readouterr().out
     assert "1 annotated planes of 1 images; 2 objects\n" in said
-    rules = r"^objects: foreground from 0\.5, core from 0\.7, at least 0 pixels, up to 64 x 16; not fitted"
+    rules = r"^objects: foreground from 0\.5, core from 0\.6, at least 0 pixels, up to 64 x 16; not fitted"
     assert re.search(rules, said, re.MULTILINE)
     assert load_model(tmp_path / "m.safetensors").objects.reach == (64, 16)
     header = log.read_text().splitlines()[0]

@@ -69,7 +69,7 @@ def test_where_nothing_can_be_judged_rules_are_kept_and_sizes_are_those_of_now()
     assert Fitter().fit(supply([], [target]), predict, before) == Fitted(
         ObjectRules(0.6, 0.8, 7, (5, 6)), "none"
     )
-    assert Fitter().fit(supply([], [target]), predict) == Fitted(ObjectRules(0.5, 0.7, 0, (5, 6)), "none")
+    assert Fitter().fit(supply([], [target]), predict) == Fitted(ObjectRules(0.5, 0.6, 0, (5, 6)), "none")
     assert Fitter().fit(supply([], []), predict, before) == Fitted(before, "none")
 
 

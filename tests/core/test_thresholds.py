@@ -77,21 +77,21 @@ def test_objects_that_the_border_cuts_count_neither_way():
 def test_without_objects_the_rules_are_the_usual_ones(values):
     scores, annotation = field()
     fields = [(scores, np.resize(values, annotation.shape))] if values else []
-    assert fit_rules(fields) == ObjectRules(0.5, 0.7)
+    assert fit_rules(fields) == ObjectRules(0.5, 0.6)
 
 
 def test_an_object_that_fills_its_field_tells_its_reach_alone():
     scores = np.full((2, 5, 6), 255, np.uint8)
-    assert fit_rules([(scores, np.full((5, 6), 2))]) == ObjectRules(0.5, 0.7, reach=(5, 6))
+    assert fit_rules([(scores, np.full((5, 6), 2))]) == ObjectRules(0.5, 0.6, reach=(5, 6))
 
 
 def test_where_no_object_of_the_fields_is_whole_sizes_are_those_of_all_that_is_annotated():
     scores, annotation = field()
     cut = (slice(7, 9), slice(7, 9))
     rules = fit_rules([(scores[(slice(None), *cut)], annotation[cut])], [annotation])
-    assert (rules.foreground, rules.core) == (0.5, 0.7)
+    assert (rules.foreground, rules.core) == (0.5, 0.6)
     assert rules.min_size > 0 and rules == replace(
-        fit_rules([(scores, annotation)]), foreground=0.5, core=0.7
+        fit_rules([(scores, annotation)]), foreground=0.5, core=0.6
     )
 
 
@@ -129,7 +129,7 @@ def test_where_every_rule_is_as_good_the_usual_one_is_taken():
     scores[:, annotation > 1] = 255
     scores[:, annotation == 1] = 0
     fitted = fit_rules([(scores, annotation)])
-    assert (fitted.foreground, fitted.core) == (0.5, 0.7)
+    assert (fitted.foreground, fitted.core) == (0.5, 0.6)
 
 
 def test_the_numbers_of_objects_mean_nothing():

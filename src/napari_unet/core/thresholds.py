@@ -17,7 +17,7 @@ Field = tuple[NDArray[np.uint8], NDArray[np.integer]]
 Tenths = tuple[int, int]
 """Foreground and core."""
 
-USUAL = (5, 7)
+USUAL = (5, 6)
 """Rules that suit most images; where few objects are annotated nothing else is sure to suit better."""
 COARSE = list(product((3, 5, 7), (1, 3, 5, 7, 9)))
 """What is tried first; then what lies around the best of it."""
@@ -88,7 +88,7 @@ def sized(annotated: Sequence[Annotated], rules: ObjectRules | None = None) -> O
     Examples
     --------
     >>> sized([])
-    ObjectRules(foreground=0.5, core=0.7, min_size=0, reach=())
+    ObjectRules(foreground=0.5, core=0.6, min_size=0, reach=())
     """
     rules = rules or _with(ObjectRules(), USUAL)
     if not annotated:
@@ -140,7 +140,7 @@ def fit_counted(
     >>> annotation[1:4, 1:4], annotation[1:4, 5:8] = 2, 3
     >>> annotated = count_annotated(annotation)
     >>> fit_counted([(scores, annotated)], sized([annotated]), 2.0, CHANCE)
-    ObjectRules(foreground=0.5, core=0.7, min_size=2, reach=(3, 3))
+    ObjectRules(foreground=0.5, core=0.6, min_size=2, reach=(3, 3))
     """
     n_pixels = sum(annotated.objects.size for _, annotated in fields)
     share = min(1.0, seconds * PIXELS_PER_SECOND / N_TRIALS / max(1, n_pixels))
