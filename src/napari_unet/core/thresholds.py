@@ -19,7 +19,7 @@ Tenths = tuple[int, int]
 
 USUAL = (5, 6)
 """Rules that suit most images; where few objects are annotated nothing else is sure to suit better."""
-COARSE = list(product((3, 5, 7), (2, 4, 6, 8)))
+COARSE = [USUAL, *product((3, 5, 7), (1, 3, 5, 7, 9))]
 """What is tried first; then what lies around the best of it."""
 N_TRIALS = len(COARSE) + 8
 FOUND = (0.5, 0.6, 0.7, 0.8)
