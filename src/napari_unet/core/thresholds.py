@@ -135,7 +135,7 @@ def fit_counted(
     --------
     >>> scores = np.full((2, 5, 9), 50, np.uint8)
     >>> scores[:, 1:4, 1:4] = scores[:, 1:4, 5:8] = 230
-    >>> scores[:, 2, 4] = 160
+    >>> scores[:, 2, 4] = 140
     >>> annotation = np.ones((5, 9), int)
     >>> annotation[1:4, 1:4], annotation[1:4, 5:8] = 2, 3
     >>> annotated = count_annotated(annotation)
