@@ -12,7 +12,7 @@ from napari_unet.core.augment import MANY_IMAGES, ONE_STACK
 from napari_unet.core.examples import Dataset
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.supply import Supply, TrainConfig
-from napari_unet.core.targets import Example, annotated_classes
+from napari_unet.core.targets import OBJECT_CLASSES, Example, annotated_classes
 from napari_unet.core.validation import Holdout
 
 CPU = torch.device("cpu")
@@ -27,14 +27,26 @@ def example(shape=(256, 256), spacing=None, source="here"):
     return Example(np.zeros((1, *shape), np.float32), annotation, spacing or (1.0,) * len(shape), source)
 
 
-def supply(architecture, *examples, **config):
+def supply(architecture, *examples, task="classes", **config):
     """A supply that follows the examples, and the network that it is for."""
+    classes = OBJECT_CLASSES if task == "objects" else CLASSES
     axes, spacing = "ZYX"[-examples[0].annotation.ndim :], examples[0].spacing
-    dataset = Dataset(examples, "classes", CLASSES, axes, spacing, "pixel", ("",), "percentile", ())
+    dataset = Dataset(examples, task, classes, axes, spacing, "pixel", ("",), "percentile", ())
     model = new_model(dataset, architecture, device=CPU)
     made = Supply(model, TrainConfig(**config))
     made.follow(examples, 0)
     return made, model.network
+
+
+def test_batches_of_objects_say_how_much_is_core_and_those_of_classes_do_not():
+    batches = {
+        task: supply(Architecture(width=2, depth=1), example((64, 64)), task=task, batch_size=2)[0].draw()
+        for task in ("objects", "classes")
+    }
+    share, classes = batches["objects"].core_share, batches["objects"].classes
+    assert share.shape == classes.shape and (share[classes == 1] <= 0.5).all()
+    assert (share[classes == 2] > 0.5).all() and (classes == 2).any()
+    assert batches["classes"].core_share is None
 
 
 @pytest.mark.parametrize(
