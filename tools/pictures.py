@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import napari
 from driver import missing
 from PIL import Image
-from user import User, scribbles
+from user import User
 
 OUT = Path(__file__).parent.parent / "docs/images"
 SIZE = (1400, 900)
@@ -37,8 +37,7 @@ def main() -> None:
 def classes(user: User) -> None:
     """Paint, train, segment."""
     user.annotate()
-    user.paint_nuclei(3)
-    user.paint("2", *list(scribbles(user.truth[user.plane]))[2:5])
+    user.paint_nuclei(5)
     shoot(user, "dock-paint")
     user.train()
     user.wait("a good mask", lambda: user.dice(user.predicted) > 0.7 and user.steps > 50, patience=200)

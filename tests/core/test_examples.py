@@ -164,7 +164,7 @@ def test_pixels_that_are_not_finite_are_unlabelled_and_counted(bad):
     pixels[0, :2] = bad
     dataset = read(pixels, np.resize([0, 1], (4, 4)))
     assert dataset.notes == ("image: 2 pixels are not finite and count as unlabelled",)
-    assert (dataset.examples[0].annotation == 0).sum() == 2
+    assert (dataset.examples[0].known == 0).sum() == 2
     assert np.isfinite(dataset.examples[0].image).all()
 
 
@@ -172,7 +172,7 @@ def test_a_pixel_is_not_finite_if_any_of_its_channels_is_not():
     pixels = ramp((2, 4, 4), np.float32)
     pixels[1, 0, 0] = np.nan
     dataset = read_examples([(image(pixels, "CYX"), image(np.resize([0, 1], (4, 4))))])
-    assert dataset.examples[0].annotation[0, 0] == 0
+    assert dataset.examples[0].known[0, 0] == 0 and dataset.examples[0].annotation[0, 0] != 0
 
 
 def test_only_if_no_finite_pixel_is_annotated_it_is_refused():

@@ -357,7 +357,7 @@ def test_a_run_goes_on_where_an_earlier_one_was_stopped(kind):
     for _ in segment_into(model, image, done, config, plan=plan, first=last.task + 1):
         pass
     assert len(done.regions) < len(whole.regions)
-    if kind == "objects":  # of planes that are worked through later: numbers that no other has
+    if kind == "objects":  # numbers of the second run begin with 1 again
         np.testing.assert_array_equal(done.array > 0, whole.array > 0)
     else:
         np.testing.assert_array_equal(done.array, whole.array)

@@ -62,6 +62,15 @@ def test_what_differs_and_what_is_little_is_changed_more(sources, little, expect
     assert used == [expected]
 
 
+def test_strengths_that_are_given_leave_the_others_as_they_are(monkeypatch):
+    used = []
+    real = supply_module.BatchSource
+    monkeypatch.setattr(supply_module, "BatchSource", lambda *a, **o: used.append(a[2]) or real(*a, **o))
+    for augmentation in (None, ONE_STACK):
+        supply(TINY, example((16, 16)), augmentation=augmentation, strengths={"scale": 0.1})
+    assert used == [replace(preset, scale=0.1) for preset in (MANY_IMAGES, ONE_STACK)]
+
+
 @pytest.mark.parametrize(
     ("shape", "spacing", "rigid"),
     [((8, 16, 16), (50.0, 4.0, 4.0), (0,)), ((8, 16, 16), (2.0, 1.0, 1.0), ()), ((16, 16), (4.0, 4.0), ())],

@@ -100,6 +100,18 @@ def test_unlabelled_pixels_right_beside_an_object_are_background_and_no_others()
     assert (target.classes[away > 2.5] == UNLABELLED).all()
 
 
+def test_where_the_image_is_not_finite_nothing_is_learnt_and_objects_go_on():
+    image, annotation = np.zeros((1, 20, 20), np.float32), np.zeros((20, 20), int)
+    annotation[5:15, 5:15] = 2
+    missing = np.zeros(annotation.shape, bool)
+    missing[9, 9] = missing[4, 8] = missing[12, 3:8] = True  # in it, beside it, across its border
+    whole = make_target(Example(image, annotation, (1, 1)), TargetOptions("objects"))
+    target = make_target(Example(image, annotation, (1, 1), missing=missing), TargetOptions("objects"))
+    assert (target.classes[missing] == UNLABELLED).all() and not target.separation[missing].any()
+    assert np.array_equal(target.classes[~missing], whole.classes[~missing])
+    assert np.array_equal(target.core_share, whole.core_share)
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (4.0, 1.0, 1.0), (1.0, 2.0, 2.0)])
 def test_an_object_on_one_plane_of_a_volume_is_learnt_as_in_2d_and_nothing_is_said_above_and_below(spacing):
     plane = np.zeros((24, 24), int)

@@ -148,6 +148,21 @@ def test_of_large_fields_parts_are_compared(monkeypatch):
     assert sum(compared) <= 0.02 * 10_000_000 * 1.1
 
 
+def test_of_a_large_field_whose_middle_is_empty_a_part_with_an_object_is_compared():
+    scores, annotation = np.zeros((2, 400, 400), np.uint8), np.ones((400, 400), np.uint16)
+    for number, corner in enumerate((10, 370), start=2):
+        there = (slice(corner, corner + 20),) * 2
+        scores[(slice(None), *there)], annotation[there] = 200, number
+    assert fit_briefly(scores, annotation) is not None
+    annotation[370:390, 370:400], annotation[10:30, 0:30] = 3, 2  # the border cuts both
+    assert fit_briefly(scores, annotation) is None
+
+
+def fit_briefly(scores, annotation):
+    annotated = count_annotated(annotation)
+    return fit_counted([(scores, annotated)], sized([annotated]), 0.02, LEARNT_CHANCE)
+
+
 @given(st.integers(0, 20), st.sampled_from([(30, 33), (9, 12, 14)]))
 def test_rules_of_chance_are_still_rules(seed, shape):
     rng = np.random.default_rng(seed)

@@ -46,13 +46,23 @@ def test_nothing_but_the_object_is_painted(annotation, predicted):
 def test_an_object_that_lies_over_most_of_it_on_the_next_slice_goes_on(annotation, predicted):
     below, above = annotation.copy(), annotation.copy()
     below[12:20, 10:20], above[10:14, 10:20] = 5, 6
-    assert continued([below], predicted, (15, 15)) == 5
-    assert continued([above], predicted, (15, 15)) is None  # less than half of it
-    assert continued([above, below], predicted, (15, 15)) == 5
+    found = object_at(predicted, (15, 15))
+    assert continued(annotation, found, [below]) == 5
+    assert continued(annotation, found, [above]) is None  # less than half of it
+    assert continued(annotation, found, [above, below]) == 5
     below[12:17] = 0
     above[above == 6] = 5
-    assert continued([above, below], predicted, (15, 15)) is None  # nor of two slices together
-    assert continued([], predicted, (15, 15)) is None and continued([below], predicted, (0, 0)) is None
+    assert continued(annotation, found, [above, below]) is None  # nor of two slices together
+    assert continued(annotation, found, []) is None
+
+
+def test_a_number_goes_on_in_one_object_of_a_slice_only(annotation, predicted):
+    below = annotation.copy()
+    below[10:20, 10:30] = 5  # lies over two that touch
+    first = painted(annotation, accept(annotation, predicted, (15, 15), 6, [below]))
+    both = painted(first, accept(first, predicted, (15, 25), 6, [below]))
+    assert (both[predicted == 7] == 5).all() and (both[predicted == 8] == 6).all()
+    assert continued(annotation, object_at(predicted, (15, 25)), [below], given=[5]) is None
 
 
 def test_what_is_painted_stays(annotation, predicted):

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from napari_unet.core.targets import ClassLabel
 from napari_unet.session import correcting
-from napari_unet.session.correcting import as_annotation, draw_box, drawn_box, take_over
+from napari_unet.session.correcting import as_annotation, draw_box, drawn_box, take_over, whole_in
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_objects_get_numbers_that_are_free(objects):
     objects.take_prediction()
     data = objects.desk.current.layer.data
     assert (data[17:31, 17:31] == 7).all() and not objects.failures
-    assert {1, 7, 9} < set(np.unique(data)) and min(set(np.unique(data)) - {1, 7, 9}) >= 10
+    assert {1, 7, 9} < set(np.unique(data)) and min(set(np.unique(data)) - {0, 1, 7, 9}) >= 10
 
 
 def test_what_is_painted_of_an_object_goes_on_and_gets_no_second_one_around_it(objects):
@@ -151,8 +151,45 @@ def test_what_is_painted_of_an_object_goes_on_and_gets_no_second_one_around_it(o
     objects.tick()
     objects.take_prediction()
     around = ndimage.binary_dilation(layer.data == 7, iterations=2)
-    assert set(np.unique(layer.data[around])) <= {1, 7} and not objects.failures
+    assert set(np.unique(layer.data[around])) <= {0, 1, 7} and not objects.failures
     assert (layer.data == 7).sum() > 150
+
+
+def test_between_objects_nothing_is_painted(objects):
+    layer = objects.desk.current.layer
+    before = layer.data.copy()
+    objects.take_prediction()
+    assert np.array_equal(layer.data == 1, before == 1) and (layer.data > 9).any()
+
+
+def test_only_objects_that_are_whole_in_the_box_are_accepted(objects):
+    layer = objects.desk.current.layer
+    before = layer.data.copy()
+    objects.take_prediction()
+    whole = layer.data.copy()
+    layer.undo()
+    lowest = np.argwhere(whole == np.unique(whole)[-1])  # the last object that was accepted
+    (top, left), (bottom, right) = lowest.min(0), lowest.max(0)
+    for cut, taken in ((0, (whole == np.unique(whole)[-1]).sum()), (2, 0)):
+        objects.draw_box()
+        corners = [[top, left + cut], [top, right], [bottom, right], [bottom, left + cut]]
+        objects.viewer.layers[-1].add(corners, shape_type="rectangle")
+        objects.take_prediction()
+        assert (layer.data != before).sum() == taken
+        layer.undo()
+    assert objects.failures == ["no object is whole in the box: draw a larger one"]
+
+
+@given(st.lists(st.integers(0, 4), min_size=24, max_size=24), st.integers(0, 3), st.integers(0, 5))
+def test_no_object_is_cut_by_a_box(found, row, column):
+    predicted, box = np.array(found).reshape(4, 6), (slice(row, 4), slice(0, column + 1))
+    try:
+        whole = whole_in(predicted, box)
+    except ValueError:
+        whole = np.zeros_like(predicted)
+    for number in range(1, 5):
+        is_inside = (predicted[box] == number).sum() == (predicted == number).sum()
+        assert np.array_equal(whole == number, (predicted == number) & is_inside)
 
 
 def test_without_a_model_it_says_what_to_do(session):

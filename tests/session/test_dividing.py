@@ -44,7 +44,7 @@ def test_a_painted_object_falls_into_two_along_the_stroke(painted, corners):
     assert set(np.unique(result[whole])) == {5, 7} and np.array_equal(result[~whole], painted[~whole])
     assert (result[whole] == 5).sum() > (result[whole] == 7).sum()  # the larger part stays what it was
     assert (result[10:20, 10] == 7).all() and (result[10:20, 29] == 5).all()
-    assert edit.words == "split: the smaller part is object 7 now"
+    assert edit.words == "split: one part is object 7 now"
 
 
 def test_a_stroke_across_both_divides_both(painted):
@@ -77,6 +77,96 @@ def test_a_half_that_is_background_already_stays_so(predicted):
     edit = split(annotation, predicted, stroke((5, 15), (25, 15)), 2)
     assert np.array_equal(after(annotation, edit) == 2, (predicted == 5) & (annotation == 0))
     assert edit.words == "accepted but for what is painted, as object 2"
+
+
+def test_what_is_painted_of_each_part_goes_on(predicted):
+    annotation = np.zeros(predicted.shape, np.uint16)
+    annotation[12:14, 12:14], annotation[12:14, 25:28] = 3, 5  # accepting it says to split it first
+    result = after(annotation, split(annotation, predicted, stroke((5, 18), (25, 18)), 6))
+    assert set(np.unique(result[10:20, 10:18])) == {3} and set(np.unique(result[10:20, 19:30])) == {5}
+    assert np.array_equal(result != 0, predicted == 5)
+
+
+@pytest.mark.parametrize("columns", [6, 14])
+def test_an_object_that_is_predicted_as_one_with_a_painted_neighbour_is_split_off(predicted, columns):
+    annotation = np.zeros(predicted.shape, np.uint16)
+    annotation[11:19, 11 : 10 + columns] = 3  # much less than half of it, or more
+    column = 10 + columns
+    result = after(annotation, split(annotation, predicted, stroke((5, column), (25, column)), 6))
+    assert set(np.unique(result[10:20, 10:column])) == {3}
+    assert set(np.unique(result[10:20, column + 1 : 30])) == {6}
+
+
+def test_parts_go_on_from_the_next_slice_each_with_its_number(painted, predicted):
+    empty, below = np.zeros_like(painted), np.zeros_like(painted)
+    below[10:20, 10:15], below[10:20, 16:30] = 8, 9
+    result = after(empty, split(empty, predicted, stroke((5, 15), (25, 15)), 10, [below]))
+    assert (result[10:20, 10:15] == 8).all() and (result[10:20, 16:30] == 9).all()
+    below[below == 9] = 5
+    result = after(painted, split(painted, empty, stroke((5, 15), (25, 15)), 10, [below]))
+    assert (result[10:20, 10:15] == 8).all() and (result[10:20, 16:30] == 5).all()
+    below[below == 8], below[10:20, 16:30] = 5, 8  # the larger part is the other one now
+    result = after(painted, split(painted, empty, stroke((5, 15), (25, 15)), 10, [below]))
+    assert (result[10:20, 10:15] == 5).all() and (result[10:20, 16:30] == 8).all()
+
+
+def test_the_number_stays_where_it_goes_on_from_the_next_slice(painted):
+    below = np.zeros_like(painted)
+    below[10:20, 10:15] = 5
+    result = after(painted, split(painted, NOTHING, stroke((5, 15), (25, 15)), 7, [below]))
+    assert (result[10:20, 10:15] == 5).all() and (result[10:20, 16:30] == 7).all()
+    below[10:20, 10:30] = 5
+    result = after(painted, split(painted, NOTHING, stroke((5, 15), (25, 15)), 7, [below]))
+    assert (result[10:20, 10:15] == 7).all() and (result[10:20, 16:30] == 5).all()
+
+
+def test_of_three_that_are_painted_in_one_the_part_with_two_is_left(predicted):
+    annotation = np.zeros(predicted.shape, np.uint16)
+    for number, column in ((2, 11), (3, 18), (4, 26)):
+        annotation[14:16, column : column + 2] = number
+    result = after(annotation, split(annotation, predicted, stroke((5, 15), (25, 15)), 5))
+    assert (result[10:20, 10:15] == 2).all()
+    assert np.array_equal(result[:, 16:], annotation[:, 16:])
+    annotation[14:16, 11:13] = 3  # one number on both sides of the stroke
+    annotation[14:16, 26:28] = 0
+    result = after(annotation, split(annotation, predicted, stroke((5, 15), (25, 15)), 5))
+    assert np.array_equal(result[:, :15], annotation[:, :15]) and (result[10:20, 16:30] == 3).all()
+
+
+def test_a_stroke_across_what_is_predicted_of_a_painted_object_but_not_across_that_paints_nothing(predicted):
+    annotation = np.zeros(predicted.shape, np.uint16)
+    annotation[12:25, 10:30] = 5
+    with pytest.raises(ValueError, match="right across"):
+        split(annotation, predicted, stroke((5, 12), (21, 12)), 6)
+
+
+def test_a_part_that_is_background_does_not_go_on_from_the_next_slice(predicted):
+    annotation, below = np.zeros(predicted.shape, np.uint16), np.zeros(predicted.shape, np.uint16)
+    annotation[11:20, 10:15], below[10:20, 10:15] = 1, 8
+    result = after(annotation, split(annotation, predicted, stroke((5, 15), (25, 15)), 9, [below]))
+    assert set(np.unique(result)) == {0, 1, 9} and not result[10, 10:15].any()
+
+
+def test_what_is_painted_beside_the_stroke_in_merged_objects_becomes_one_with_them(predicted):
+    annotation = np.zeros(predicted.shape, np.uint16)
+    annotation[12:14, 12:14], annotation[12:14, 35:37] = 9, 8
+    edit = merge(annotation, predicted, stroke((15, 25), (15, 33)), 10)
+    assert np.array_equal(after(annotation, edit) == 9, predicted != 0)
+    assert edit.words == "merged: 2 objects are object 9 now"
+
+
+def test_two_parts_over_one_object_of_the_next_slice_do_not_share_its_number(predicted):
+    empty, below = NOTHING.astype(np.uint16), NOTHING.astype(np.uint16)
+    below[10:20, 10:30] = 9
+    result = after(empty, split(empty, predicted, stroke((5, 15), (25, 15)), 10, [below]))
+    assert set(np.unique(result[10:20, 10:30])) == {9, 10}
+
+
+def test_what_is_merged_goes_on_from_the_next_slice(predicted):
+    empty, below = NOTHING.astype(np.uint16), NOTHING.astype(np.uint16)
+    below[10:20, 30:40] = 9
+    result = after(empty, merge(empty, predicted, stroke((15, 25), (15, 35)), 10, [below]))
+    assert np.array_equal(result == 9, predicted != 0)
 
 
 def test_what_is_painted_is_divided_rather_than_what_is_predicted_there(painted, predicted):

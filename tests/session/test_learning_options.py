@@ -11,20 +11,20 @@ from napari_unet.session.settings import Settings
 TORCH_FREE = ("classes", "settings", "words", "kept", "autosave")
 
 
-def augmentation(settings, spacing=(1.0, 1.0), n_images=1):
-    return train_config(settings, spacing, n_images).augmentation
+def augmentation(settings, spacing=(1.0, 1.0)):
+    return train_config(settings, spacing).augmentation
 
 
 def test_settings_reach_the_core():
     settings = Settings(loss="dice", w0=3, sigma=2, patch_size=64, learning_rate=0.01, width=8, depth=2)
-    config = train_config(settings, (1.0, 1.0), 1)
+    config = train_config(settings, (1.0, 1.0))
     assert (config.loss, config.w0, config.sigma) == ("dice", 3, 2)
     assert (config.patch_size, config.learning_rate) == (64, 0.01)
     assert (architecture(settings).width, architecture(settings).depth) == (8, 2)
 
 
 def test_what_is_left_open_is_decided_by_the_core():
-    assert augmentation(Settings()) is None
+    assert augmentation(Settings()) is None and not train_config(Settings(), (1.0, 1.0)).strengths
     assert architecture(Settings()).width is None
 
 
@@ -35,15 +35,12 @@ def test_a_preset_is_one_of_the_core(name, preset):
     assert augmentation(Settings(augmentation=name)) == preset
 
 
-def test_single_strengths_replace_their_part_of_the_preset():
-    changed = augmentation(Settings(augmentation="strong", rotation=10, elastic=0, intensity=0.3))
-    assert (changed.rotation, changed.scale, changed.elastic) == (10, MANY_IMAGES.scale, 0)
-    assert changed.brightness == changed.contrast == changed.gamma == 0.3
-
-
-def test_a_single_strength_alone_leaves_the_rest_to_the_number_of_images():
-    assert augmentation(Settings(scale=0.1)).rotation == ONE_STACK.rotation
-    assert augmentation(Settings(scale=0.1), n_images=2).rotation == MANY_IMAGES.rotation
+@pytest.mark.parametrize("preset", ["auto", "strong"])
+def test_single_strengths_go_beside_a_preset_or_what_the_core_decides(preset):
+    config = train_config(Settings(augmentation=preset, rotation=10, elastic=0, intensity=0.3), (1.0, 1.0))
+    alike = dict.fromkeys(("brightness", "contrast", "gamma"), 0.3)
+    assert config.strengths == {"rotation": 10, "elastic": 0, **alike}
+    assert config.augmentation == (MANY_IMAGES if preset == "strong" else None)
 
 
 def test_nothing_bends_along_long_voxels():

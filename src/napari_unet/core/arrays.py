@@ -96,7 +96,8 @@ def segment_into(
     plan : StackPlan, optional
         What an earlier run has decided.
     first : int, optional
-        With which task to begin: the one after the last update of an earlier run that had a region.
+        With which task to begin: the one after the last update of an earlier run that had a region. Objects
+        are numbered from 1 on again.
 
     Yields
     ------

@@ -239,11 +239,15 @@ def _image_examples(
             pixels = image.read(region, t=t)
             finite = np.isfinite(pixels).all(axis=0)
             n_nonfinite += int(np.count_nonzero(~finite))
-            part = np.where(finite, annotation[region], 0)
-            if part.any():
-                shape = part.shape[-options.ndim :]  # one plane of a stack loses its Z
-                normalised = normalise(pixels, intensity).reshape(-1, *shape)
-                yield Example(normalised, part.reshape(shape), image.spacing[-options.ndim :], image.name)
+            if annotation[region][finite].any():
+                shape = finite.shape[-options.ndim :]  # one plane of a stack loses its Z
+                yield Example(
+                    normalise(pixels, intensity).reshape(-1, *shape),
+                    annotation[region].reshape(shape),
+                    image.spacing[-options.ndim :],
+                    image.name,
+                    missing=None if finite.all() else ~finite.reshape(shape),
+                )
     if n_nonfinite:
         notes.append(f"{image.name}: {n_nonfinite} pixels are not finite and count as unlabelled")
 
@@ -296,7 +300,7 @@ def _annotation(name: str, labels: Image, t: int, options: LabelOptions, notes: 
 def _classes(
     examples: Sequence[Example], options: LabelOptions, named: Sequence[ClassLabel]
 ) -> tuple[ClassLabel, ...]:
-    values = sorted({int(value) for example in examples for value in np.unique(example.annotation)} - {0})
+    values = sorted({int(value) for example in examples for value in np.unique(example.known)} - {0})
     if options.task == "classes":
         known = {label.annotation_value: label for label in named}
         found = annotated_classes(values, dense=options.dense)

@@ -22,7 +22,7 @@ SCALE = 255
 
 @dataclass(frozen=True)
 class ObjectRules:
-    """How objects are found in what a network says; fitted on what is held out, and kept in the model.
+    """How objects are found in what a network says; fitted to what is annotated, and kept in the model.
 
     Parameters
     ----------

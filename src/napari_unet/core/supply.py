@@ -1,9 +1,9 @@
 """What there is to train on: targets, some held out to score on, the others drawn as batches."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import isfinite, prod
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -41,6 +41,8 @@ class TrainConfig:
         By default 0.004 for networks with batch norm and 0.001 for those without.
     augmentation : Augmentation, optional
         By default mild for one stack with much annotation; strong for several images, and for few strokes.
+    strengths : mapping of str to float
+        Some of its strengths, by their names in `Augmentation`; the others are those of ``augmentation``.
     validation : float
         Share of the annotation that is held out to score on.
     keep : {"best", "latest"}
@@ -62,6 +64,7 @@ class TrainConfig:
     patch_size: int | None = None
     learning_rate: float | None = None
     augmentation: Augmentation | None = None
+    strengths: Mapping[str, Any] = field(default_factory=dict)
     validation: float = 0.2
     keep: Literal["best", "latest"] = "best"
     w0: float = 10.0
@@ -119,7 +122,7 @@ class Supply:
         self._source = BatchSource(
             split.training,
             len(self._model.classes),
-            self._config.augmentation or self._default_augmentation(),
+            replace(self._config.augmentation or self._default_augmentation(), **self._config.strengths),
             self._config.seed + seed,
             self._device,
             balanced=self._config.loss == "weighted-ce",

@@ -52,6 +52,8 @@ class Example:
         Where the region's first pixel lies in the source: its last numbers are those of the spatial axes,
         any before them tell planes and time points apart. With it, what validation has held out stays held
         out while examples grow; () is the start of a region of its own.
+    missing : ndarray of bool, shape (*spatial), optional
+        Where the image is not finite. Nothing is learnt there, but objects go on. None = nowhere.
     """
 
     image: NDArray[np.float32]
@@ -59,6 +61,12 @@ class Example:
     spacing: tuple[float, ...]
     source: str = ""
     place: tuple[int, ...] = ()
+    missing: NDArray[np.bool_] | None = None
+
+    @property
+    def known(self) -> Annotation:
+        """The annotation where the image is finite, 0 elsewhere."""
+        return self.annotation if self.missing is None else np.where(self.missing, 0, self.annotation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +188,7 @@ def make_target(example: Example, options: TargetOptions) -> Target:
     """
     if options.task == "objects":
         return _object_target(example, options)
-    classes = _class_indices(example.annotation, options.classes)
+    classes = _class_indices(example.known, options.classes)
     separation = np.zeros(classes.shape, np.float32)
     return Target(example.image, classes, separation, example.source, example.place)
 
@@ -236,17 +244,17 @@ def _object_target(example: Example, options: TargetOptions) -> Target:
     annotation = _ringed(example.annotation, example.spacing)
     objects, unlabelled = np.where(annotation >= 2, annotation, 0), annotation == 0
     core_share = core_share_of(objects, example.spacing, unlabelled)
-    classes = np.select([unlabelled, core_share > 0.5, objects > 0], [UNLABELLED, 2, 1])
+    classes = np.select([core_share > 0.5, objects > 0], [2, 1])
     separated = separate_touching(objects)
     weights = separation_weights(separated, w0=options.w0, sigma=options.sigma, spacing=example.spacing)
-    weights = np.where(unlabelled, np.float32(0), weights)
+    unknown = unlabelled if example.missing is None else unlabelled | example.missing
     return Target(
         example.image,
-        classes.astype(np.uint8),
-        weights,
+        np.where(unknown, UNLABELLED, classes).astype(np.uint8),
+        np.where(unknown, np.float32(0), weights),
         example.source,
         example.place,
-        objects=annotation,
+        objects=np.where(unknown, 0, annotation),
         core_share=core_share,
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import dist
 from statistics import fmean
 
 import numpy as np
@@ -145,9 +146,11 @@ def fit_counted(
     n_pixels = sum(annotated.objects.size for _, annotated in fields)
     share = min(1.0, seconds * PIXELS_PER_SECOND / N_TRIALS / max(1, n_pixels))
     boxed = [(scores[(slice(None), *each.box)], each.objects) for scores, each in fields]
-    parts = [_truth(*_part(scores, objects, share)) for scores, objects in boxed]
-    n_objects = sum(len(_sizes(truth)) for _, truth in parts)
-    return _search(parts, known, chance / n_objects**0.5) if n_objects else None
+    for middle in (_middle, _middle_of_one):
+        parts = [_truth(*_part(*field, share, middle(field[1]))) for field in boxed]
+        if n_objects := sum(len(_sizes(truth)) for _, truth in parts):
+            return _search(parts, known, chance / n_objects**0.5)
+    return None
 
 
 def _renumbered(annotation: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
@@ -186,15 +189,34 @@ def _goes_on(annotation: NDArray[np.integer]) -> NDArray[np.bool_]:
     return np.bincount(annotation[beside], minlength=n_objects + FIRST)[FIRST:] > 0
 
 
-def _part(scores: NDArray[np.uint8], annotation: NDArray[np.integer], share: float) -> Field:
-    """Cut a share of the pixels out, around the middle of what is painted as objects."""
-    places = np.nonzero(annotation > BACKGROUND)
+def _part(
+    scores: NDArray[np.uint8], annotation: NDArray[np.integer], share: float, middle: Sequence[int]
+) -> Field:
+    """Cut a share of the pixels out, around a place."""
     window = []
-    for size, along in zip(annotation.shape, places, strict=True):
+    for size, at in zip(annotation.shape, middle, strict=True):
         kept = int(np.ceil(size * share ** (1 / annotation.ndim)))
-        start = min(max(0, int(np.median(along)) - kept // 2), size - kept)
+        start = min(max(0, at - kept // 2), size - kept)
         window.append(slice(start, start + kept))
     return scores[(slice(None), *window)], annotation[tuple(window)]
+
+
+def _middle(annotation: NDArray[np.integer]) -> list[int]:
+    """Return the middle of what is painted as objects."""
+    return [int(np.median(along)) for along in np.nonzero(annotation > BACKGROUND)]
+
+
+def _middle_of_one(annotation: NDArray[np.integer]) -> Sequence[int]:
+    """Return the middle of the whole object nearest to that of all: between them there may be none."""
+    middle = _middle(annotation)
+    boxes = [box for box in ndimage.find_objects(annotation)[BACKGROUND:] if box]
+    whole = [box for box in boxes if _is_inside(box, annotation.shape)]
+    middles = [[(part.start + part.stop) // 2 for part in box] for box in whole]
+    return min(middles, key=lambda each: dist(each, middle), default=middle)
+
+
+def _is_inside(box: Sequence[slice], shape: Sequence[int]) -> bool:
+    return all(part.start > 0 and part.stop < size for part, size in zip(box, shape, strict=True))
 
 
 def _truth(scores: NDArray[np.uint8], annotation: NDArray[np.integer]) -> Field:

@@ -1,6 +1,6 @@
 """Predicted objects become annotation, one by a click or all of a slice; or background."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,17 @@ from napari_unet.session.picking import (
 )
 
 
-def accept(annotation: Plane, predicted: Plane, spot: Spot, free: int) -> Edit:
-    """Paint the predicted object at a place where nothing is painted; what is of it already goes on."""
+def accept(annotation: Plane, predicted: Plane, spot: Spot, free: int, slices: Sequence[Plane] = ()) -> Edit:
+    """Paint the predicted object at a place where nothing is painted; what is of it already goes on.
+
+    In `slices`, those above and below, too: they are given where objects go through them.
+    """
     found = _predicted_at(predicted, spot)
     taken = unpainted(annotation, found)
-    number = _number(annotation, found, free)
+    there = painted_in(annotation, found)
+    if len(there) > 1:
+        raise ValueError(f"objects {there[0]} and {there[1]} are painted in it: split it by a stroke first")
+    number = there[0] if there else continued(annotation, found, slices) or free
     how = "accepted as object" if number == free else "added to object"
     n_pixels = np.count_nonzero(taken.mask)
     return Edit(((taken, number),), f"{n_pixels} pixels are {how} {number}")
@@ -46,14 +52,23 @@ def unpainted(annotation: Plane, found: Part) -> Part:
     return taken
 
 
-def continued(slices: Sequence[Plane], predicted: Plane, spot: Spot) -> int | None:
-    """Return the object painted on the slice above or below that lies over most of the predicted one."""
-    if predicted[spot] == 0:
-        return None
-    found = object_at(predicted, spot)
-    one = found.mask.astype(np.uint8)
-    over = _most_over(one, [plane[found.box] for plane in slices])
-    return int(over[-1, 1]) if len(over) else None
+def painted_in(annotation: Plane, found: Part) -> list[int]:
+    """List the objects that are painted, most of each, in a part."""
+    pieces = pieces_in(annotation, found, FIRST_OBJECT)
+    inside = [piece for piece in pieces if found.covers_most_of(piece)]
+    return list(dict.fromkeys(int(annotation[piece.box][piece.mask][0]) for piece in inside))
+
+
+def continued(
+    annotation: Plane, found: Part, slices: Sequence[Plane], given: Container[int] = ()
+) -> int | None:
+    """Return the object that lies over most of a part on a slice beside, unless it is on this one already.
+
+    What is `given` to another part will be on this one.
+    """
+    over = _most_over(found.mask.astype(np.uint8), [plane[found.box] for plane in slices])
+    numbers = over[::-1, 1].tolist()
+    return next((each for each in numbers if each not in given and not (annotation == each).any()), None)
 
 
 def accepted_numbers(
@@ -119,13 +134,3 @@ def _predicted_at(predicted: Plane, spot: Spot) -> Part:
     if predicted[spot] == 0:
         raise ValueError("no object is predicted here: click on one, or paint it")
     return object_at(predicted, spot)
-
-
-def _number(annotation: Plane, found: Part, free: int) -> int:
-    """Return the number of what is painted of it already, if most of that lies in it; else a free one."""
-    pieces = pieces_in(annotation, found, FIRST_OBJECT)
-    inside = [piece for piece in pieces if found.covers_most_of(piece)]
-    there = list(dict.fromkeys(int(annotation[piece.box][piece.mask][0]) for piece in inside))
-    if len(there) > 1:
-        raise ValueError(f"objects {there[0]} and {there[1]} are painted in it: split it by a stroke first")
-    return there[0] if there else free

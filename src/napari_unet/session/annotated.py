@@ -47,10 +47,10 @@ class Unread:
     def read(self) -> "Pixels":
         """Read it."""
         raw = self.image.read(self.where.region, t=self.where.t)
-        missing = ~np.isfinite(raw).all(axis=0) if raw.dtype.kind == "f" else None
+        missing = ~np.isfinite(raw).all(axis=0)
         values = normalise(raw, self.intensity)
         values.flags.writeable = False
-        return Pixels(self, values, missing)
+        return Pixels(self, values, missing if missing.any() else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,10 +261,7 @@ class Annotated:
         known, pixels = self._learnt.get(where), self._pixels[where]
         if known and (known.pixels, known.complete) == (pixels, complete) and _are_same(known.cells, now):
             return known
-        annotation = self._annotation(where, cells, complete)
-        if pixels.missing is not None:
-            annotation[pixels.missing] = 0
-        example = self._example(where, planes, pixels.values, annotation)
+        example = self._example(where, planes, pixels, self._annotation(where, cells, complete))
         return _Learnt(pixels, now, complete, example)
 
     def _cells_inside(self, index: Index, where: _Where) -> dict[Corner, Cell]:
@@ -290,16 +287,16 @@ class Annotated:
         return annotation
 
     def _example(
-        self, where: _Where, planes: tuple[Index, ...], pixels: NDArray[Any], values: Annotation
+        self, where: _Where, planes: tuple[Index, ...], pixels: Pixels, values: Annotation
     ) -> Example | None:
-        if not values.any():
-            return None
         shape = where.shape[-where.ndim :]  # one plane of a stack loses its Z
         values = values.reshape(shape)
         values.flags.writeable = False
         place = (*planes[0], *where.start[-2:]) if where.ndim == 2 else (where.t, *where.start)
-        image = pixels.reshape(-1, *shape)
-        return Example(image, values, self.image.spacing[-where.ndim :], self.source, place)
+        image = pixels.values.reshape(-1, *shape)
+        missing = None if pixels.missing is None else pixels.missing.reshape(shape)
+        example = Example(image, values, self.image.spacing[-where.ndim :], self.source, place, missing)
+        return example if example.known.any() else None
 
     def _along(self, axis: str, index: Index) -> int:
         return index[self.choice.plane_axes.index(axis)] if axis in self.choice.plane_axes else 0

@@ -25,6 +25,7 @@ from napari_unet.session.threads import leave_a_core
 if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model
 
+NOTHING_NEW = "nothing is annotated: where nothing is painted, nothing is predicted"
 Box = tuple[slice, slice]
 """Rows and columns of a plane."""
 
@@ -51,20 +52,19 @@ class Correcting:
             if not self._is_at_hand(image, predicted.shape):
                 name = image.choice.name
                 raise ValueError(f"{name} or its annotation has changed meanwhile: take the prediction again")
-            values = self._values(model, image, plane, predicted)
+            values = self._values(model, image, plane, predicted, box)
             n_pixels = take_over(image, plane, values, box)
             forget_box(self._viewer)
             if image is self._desk.current:
                 self._desk.annotate()  # the box may have been selected; now the brush is wanted
-            self._jobs.listener.said(
-                f"{n_pixels} pixels are annotated as predicted: correct them with the brush"
-            )
+            words = f"{n_pixels} pixels are annotated as predicted: correct them with the brush"
+            self._jobs.listener.said(words if n_pixels else NOTHING_NEW)
             then()
 
         self._teaching.with_model(image.choice, predict)
 
     def _values(
-        self, model: "Model", image: Annotated, plane: Index, predicted: NDArray[Any]
+        self, model: "Model", image: Annotated, plane: Index, predicted: NDArray[Any], box: Box | None
     ) -> NDArray[np.int64]:
         """Return what is painted where a model has predicted a plane; 0 where nothing is."""
         if model.task == "classes":
@@ -72,8 +72,9 @@ class Correcting:
             return as_annotation(predicted, [each for each in model.classes if each.annotation_value in here])
         highest = max((v for index in image.planes for v in image.values(index)), default=BACKGROUND)
         slices = image.beside(plane) if model.axes == "ZYX" else []
-        numbers = accepted_numbers(image.plane(plane), predicted, slices, highest)
-        return np.where(predicted == 0, BACKGROUND, numbers[predicted])
+        found = predicted if box is None else whole_in(predicted, box)
+        numbers: NDArray[np.int64] = accepted_numbers(image.plane(plane), found, slices, highest)[found]
+        return numbers
 
     def _is_at_hand(self, image: Annotated, shape: tuple[int, ...]) -> bool:
         """Tell whether an image is still annotated here, and has planes of this shape."""
@@ -122,6 +123,24 @@ def as_annotation(predicted: NDArray[Any], labels: Sequence[ClassLabel]) -> NDAr
     for label in labels:
         annotation[predicted == label.output_value] = label.annotation_value
     return annotation
+
+
+def whole_in(predicted: NDArray[Any], box: Box) -> NDArray[Any]:
+    """Leave out the objects that go on beyond a box: half of one would teach that it ends there.
+
+    Examples
+    --------
+    >>> whole_in(np.array([[1, 1, 0, 2, 2, 3]]), (slice(0, 1), slice(1, 5)))
+    array([[0, 0, 0, 2, 2, 0]])
+    """
+    outside = np.ones(predicted.shape, bool)
+    outside[box] = False
+    goes_on = np.zeros(int(predicted.max(initial=0)) + 1, bool)
+    goes_on[predicted[outside]] = True
+    whole: NDArray[Any] = np.where(goes_on[predicted], 0, predicted)
+    if predicted[box].any() and not whole.any():
+        raise ValueError("no object is whole in the box: draw a larger one")
+    return whole
 
 
 def take_over(annotated: Annotated, index: Index, values: NDArray[Any], box: Box | None) -> int:

@@ -1,32 +1,39 @@
 """A stroke over objects: across one it makes two of it, over several it makes them one."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_unet.session.accepting import unpainted
-from napari_unet.session.picking import FIRST_OBJECT, Edit, Part, Plane, Spot, objects_under, united
+from napari_unet.session.accepting import continued, painted_in, unpainted
+from napari_unet.session.picking import (
+    FIRST_OBJECT,
+    Edit,
+    Part,
+    Plane,
+    Spot,
+    objects_under,
+    pieces_in,
+    united,
+)
 
 CRUMB = 50
 """A part smaller than the object by this factor was cut off by accident."""
 
 
-def split(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int) -> Edit:
-    """Divide the objects that a stroke goes across: painted ones or, where there are none, predicted ones."""
-    parts: list[tuple[Part, int]] = []
-    for painted in objects_under(annotation, spots, FIRST_OBJECT):
-        halves = two_parts(painted, spots)
-        parts += [(halves[1], free + len(parts))] if halves else []
+def split(
+    annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int, slices: Sequence[Plane] = ()
+) -> Edit:
+    """Divide the objects that a stroke goes across: painted ones or, where there are none, predicted ones.
+
+    What is painted of a part goes on, in `slices` too, those above and below where objects go through them.
+    """
+    parts = _split_painted(annotation, spots, free, slices)
     if parts:
-        return Edit(tuple(parts), f"split: the smaller part is object {_numbers(parts)} now")
-    for found in _not_painted(annotation, objects_under(predicted, spots)):
-        halves = two_parts(found, spots)
-        bare = [half.without(annotation[half.box] != 0) for half in halves or ()]
-        new = [half for half in bare if half.mask.any()]  # the other one may be background already
-        parts += [(half, free + len(parts) + n) for n, half in enumerate(new)]
+        return Edit(tuple(parts), f"split: one part is object {_numbers(parts)} now")
+    parts = _split_predicted(annotation, predicted, spots, free, slices)
     if not parts:
         raise ValueError("the stroke divides no object: draw it right across one, from side to side")
     words = (
@@ -35,18 +42,76 @@ def split(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int)
     return Edit(tuple(parts), f"{words} {_numbers(parts)}")
 
 
-def merge(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int) -> Edit:
+def _split_painted(
+    annotation: Plane, spots: Sequence[Spot], free: int, slices: Sequence[Plane]
+) -> list[tuple[Part, int]]:
+    """Give one part of each painted object another number."""
+    numbers, parts = count(free), list[tuple[Part, int]]()
+    for painted in objects_under(annotation, spots, FIRST_OBJECT):
+        if halves := two_parts(painted, spots):
+            part, number = _cut_off(annotation, halves, slices, [given for _, given in parts])
+            parts.append((part, number or next(numbers)))
+    return parts
+
+
+def _cut_off(
+    annotation: Plane, halves: tuple[Part, Part], slices: Sequence[Plane], given: Sequence[int]
+) -> tuple[Part, int | None]:
+    """Choose the part with another number, and which if the slices beside tell: else the smaller one, new."""
+    larger, smaller = halves
+    if not slices:
+        return smaller, None
+    own = int(annotation[larger.box][larger.mask][0])
+    others = np.where(annotation == own, 0, annotation)
+    to_larger, to_smaller = (continued(others, half, slices, given) for half in halves)
+    if to_smaller not in (None, own):
+        return smaller, to_smaller
+    if to_larger not in (None, own):
+        return larger, to_larger
+    return (larger if to_smaller == own != to_larger else smaller), None
+
+
+def _split_predicted(
+    annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int, slices: Sequence[Plane]
+) -> list[tuple[Part, int]]:
+    """Accept both parts of each predicted object, but one that is painted, or in which several are."""
+    numbers, parts = count(free), list[tuple[Part, int]]()
+    for half in _predicted_halves(annotation, predicted, spots):
+        given = [number for _, number in parts]
+        there = painted_in(annotation, half)
+        taken = half.without(annotation[half.box] != 0)
+        if len(there) > 1 or not set(there).isdisjoint(given) or not taken.mask.any():
+            continue
+        if there or _not_painted(annotation, [half]):
+            number = there[0] if there else continued(annotation, half, slices, given)
+            parts.append((taken, number or next(numbers)))
+    return parts
+
+
+def _predicted_halves(annotation: Plane, predicted: Plane, spots: Sequence[Spot]) -> Iterator[Part]:
+    """Yield both parts of each predicted object that a stroke goes across, unless both are painted."""
+    for found in objects_under(predicted, spots):
+        halves = two_parts(found, spots)
+        if halves and _not_painted(annotation, halves):
+            yield from halves
+
+
+def merge(
+    annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int, slices: Sequence[Plane] = ()
+) -> Edit:
     """Make one of the objects under a stroke, be they painted or predicted: the first painted one grows."""
     painted = list(objects_under(annotation, spots, FIRST_OBJECT))
     bare = [spot for spot in spots if annotation[spot] == 0]
     predicted_ones = list(_not_painted(annotation, objects_under(predicted, bare)))
+    painted += _others_in(annotation, predicted_ones, painted)
     found = [part for part in predicted_ones if not any(part.covers_most_of(one) for one in painted)]
     numbers = list(dict.fromkeys(int(annotation[one.box][one.mask][0]) for one in painted))
     if len(numbers) + len(found) < 2:
         if len(painted) > 1:
             raise ValueError(f"these are object {numbers[0]} already: draw the line into another object")
         raise ValueError("the stroke is not over two objects: draw it from one into the other")
-    number = numbers[0] if numbers else free
+    beside = (continued(annotation, part, slices) for part in found)
+    number = numbers[0] if numbers else next(filter(None, beside), free)
     whole = [*painted, *(unpainted(annotation, part) for part in predicted_ones)]
     ours = [0, *{int(predicted[spot]) for spot in spots}]
     gaps = _gaps(whole, spots)
@@ -56,6 +121,16 @@ def merge(annotation: Plane, predicted: Plane, spots: Sequence[Spot], free: int)
     ]
     words = f"merged: {len(numbers) + len(found)} objects are object {number} now"
     return Edit(tuple((part, number) for part in parts), words)
+
+
+def _others_in(annotation: Plane, found: Iterable[Part], known: Sequence[Part]) -> list[Part]:
+    """List what is painted in predicted objects, most of it, besides what is known."""
+    pieces = [(part, piece) for part in found for piece in pieces_in(annotation, part, FIRST_OBJECT)]
+    return [
+        piece
+        for part, piece in pieces
+        if part.covers_most_of(piece) and not any(one.covers_most_of(piece) for one in known)
+    ]
 
 
 def two_parts(whole: Part, spots: Sequence[Spot]) -> tuple[Part, Part] | None:

@@ -76,8 +76,7 @@ def training(
     ready = prepare_model(beginning)
     yield ready
     learner = beginning.learner if ready.model is beginning.model else None
-    n_images = len({example.source for example in beginning.dataset.examples})
-    config = train_config(beginning.settings, beginning.dataset.spacing, n_images)
+    config = train_config(beginning.settings, beginning.dataset.spacing)
     updates = train(ready.model, lambda: directions().wanted, config, learner)
     while True:
         try:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from napari_unet.core.augment import MANY_IMAGES, ONE_STACK, Augmentation
 from napari_unet.core.networks.unet import pools_for_spacing
@@ -22,34 +21,32 @@ def architecture(settings: Settings) -> Architecture:
     return Architecture(width=settings.width, depth=settings.depth)
 
 
-def train_config(settings: Settings, spacing: Sequence[float], n_images: int) -> TrainConfig:
-    """Say how to train; the data decide what is left open where single strengths are set."""
+def train_config(settings: Settings, spacing: Sequence[float]) -> TrainConfig:
+    """Say how to train."""
     return TrainConfig(
         loss=settings.loss,
         patch_size=settings.patch_size,
         learning_rate=settings.learning_rate,
-        augmentation=_augmentation(settings, spacing, n_images),
+        augmentation=_preset(settings, spacing),
+        strengths=_given_strengths(settings),
         w0=settings.w0,
         sigma=settings.sigma,
         keep="latest",  # what the user saw when pressing Stop
     )
 
 
-def _augmentation(settings: Settings, spacing: Sequence[float], n_images: int) -> Augmentation | None:
+def _preset(settings: Settings, spacing: Sequence[float]) -> Augmentation | None:
     """Return the changes that are wanted, None where the core is to decide."""
-    given = _given_strengths(settings)
-    if settings.augmentation == "auto" and not given:
+    if settings.augmentation == "auto":
         return None
-    auto: Strength = "strong" if n_images > 1 else "mild"
-    preset = PRESETS[auto if settings.augmentation == "auto" else settings.augmentation]
     factors = pools_for_spacing(spacing, 1)[0]
     rigid = tuple(
         axis for axis, factor in enumerate(factors) if factor == 1
     )  # nothing bends along long voxels
-    return replace(preset, rigid=rigid, **given)
+    return replace(PRESETS[settings.augmentation], rigid=rigid)
 
 
-def _given_strengths(settings: Settings) -> dict[str, Any]:
+def _given_strengths(settings: Settings) -> dict[str, float]:
     names = ("rotation", "scale", "elastic")
     strengths = {name: getattr(settings, name) for name in names}
     strengths |= dict.fromkeys(("brightness", "contrast", "gamma"), settings.intensity)

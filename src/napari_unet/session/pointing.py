@@ -7,7 +7,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Labels
 
-from napari_unet.session.accepting import accept, continued, reject
+from napari_unet.session.accepting import accept, reject
 from napari_unet.session.annotated import Annotated
 from napari_unet.session.desk import Desk
 from napari_unet.session.dividing import merge, split
@@ -99,9 +99,8 @@ class Pointing:
         predicted = _plane(layer, image, index)
         if rejects:
             return _paint(image, index, reject(annotation, predicted, spot))
-        beside = image.beside(index) if self._goes_through() else []
-        number = continued(beside, predicted, spot) or self._desk.free_number()
-        return _accept(image, index, accept(annotation, predicted, spot, number), layer)
+        edit = accept(annotation, predicted, spot, self._desk.free_number(), self._beside(image, index))
+        return _accept(image, index, edit, layer)
 
     def _stroke(self, tool: Tool, positions: Sequence[Sequence[float]]) -> str:
         image, index, corners = self._at(positions)
@@ -109,8 +108,12 @@ class Pointing:
         spots = along(corners, annotation.shape)
         layer = self._objects(image, index, spots)
         divide = split if tool == "split" else merge
-        edit = divide(annotation, _plane(layer, image, index), spots, free)
+        edit = divide(annotation, _plane(layer, image, index), spots, free, self._beside(image, index))
         return _accept(image, index, edit, layer)
+
+    def _beside(self, image: Annotated, index: Index) -> Sequence[Plane]:
+        """Return the slices above and below, where objects go on from one to the next."""
+        return image.beside(index) if self._goes_through() else ()
 
     def _at(self, positions: Sequence[Sequence[float]]) -> tuple[Annotated, Index, list[Spot]]:
         """Return the plane that is shown, and which of its pixels some places of the viewer are."""

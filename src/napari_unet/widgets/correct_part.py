@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 TAKE = (
     "Copy the predicted mask of this slice into the annotation, so that you need only mend its mistakes "
-    "with the brush. Your own strokes stay. Where a box is drawn, only what lies inside is copied."
+    "with the brush. Your own strokes stay. Where a box is drawn, only what lies inside is copied. "
+    "Objects are accepted, those that lie whole in the box; what is between them stays unpainted."
 )
 BOX = "Draw a box with the mouse first, to take the prediction only there."
 SEE = "Hide the predicted mask to see the image beneath, or show it again."
