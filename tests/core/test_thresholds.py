@@ -154,7 +154,9 @@ def test_of_a_large_field_whose_middle_is_empty_a_part_with_an_object_is_compare
         there = (slice(corner, corner + 20),) * 2
         scores[(slice(None), *there)], annotation[there] = 200, number
     assert fit_briefly(scores, annotation) is not None
-    annotation[370:390, 370:400], annotation[10:30, 0:30] = 3, 2  # the border cuts both
+    scores[:, 150:300, 150:300], annotation[150:300, 150:300] = 200, 4  # nearer, but too large for a part
+    assert fit_briefly(scores, annotation) is not None
+    annotation[370:390, 370:400], annotation[10:30, 0:30] = 3, 2  # the border cuts both of the others
     assert fit_briefly(scores, annotation) is None
 
 

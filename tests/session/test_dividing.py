@@ -51,7 +51,8 @@ def test_a_stroke_across_both_divides_both(painted):
     edit = split(painted, NOTHING, stroke((14, 5), (14, 45)), 7)
     result = after(painted, edit)
     assert set(np.unique(result)) == {0, 5, 6, 7, 8}
-    assert set(np.unique(result[10:20, 30:40])) == {6, 8} and "7 and 8" in edit.words
+    assert set(np.unique(result[10:20, 30:40])) == {6, 8}
+    assert edit.words == "split: one part of each is object 7 and 8 now"
 
 
 @pytest.mark.parametrize("corners", [[(5, 15), (15, 15)], [(0, 0), (0, 50)], [(9, 12), (12, 9)]])
@@ -76,7 +77,7 @@ def test_a_half_that_is_background_already_stays_so(predicted):
     annotation[8:22, 8:16] = 1
     edit = split(annotation, predicted, stroke((5, 15), (25, 15)), 2)
     assert np.array_equal(after(annotation, edit) == 2, (predicted == 5) & (annotation == 0))
-    assert edit.words == "accepted but for what is painted, as object 2"
+    assert edit.words == "one part is accepted, as object 2"
 
 
 def test_what_is_painted_of_each_part_goes_on(predicted):
@@ -118,6 +119,36 @@ def test_the_number_stays_where_it_goes_on_from_the_next_slice(painted):
     below[10:20, 10:30] = 5
     result = after(painted, split(painted, NOTHING, stroke((5, 15), (25, 15)), 7, [below]))
     assert (result[10:20, 10:15] == 7).all() and (result[10:20, 16:30] == 5).all()
+
+
+def test_of_two_slices_beside_the_one_that_is_split_already_tells(painted, predicted):
+    empty, split_already, whole = (np.zeros_like(painted) for _ in range(3))
+    split_already[10:20, 10:15], split_already[10:20, 16:30], whole[10:20, 10:30] = 8, 5, 5
+    for slices in ([split_already, whole], [whole, split_already]):
+        result = after(painted, split(painted, NOTHING, stroke((5, 15), (25, 15)), 9, slices))
+        assert (result[10:20, 10:15] == 8).all() and (result[10:20, 16:30] == 5).all()
+        result = after(empty, split(empty, predicted, stroke((5, 15), (25, 15)), 9, slices))
+        assert (result[10:20, 10:15] == 8).all() and (result[10:20, 16:30] == 5).all()
+
+
+def test_a_part_does_not_join_what_lies_over_both_nor_loses_the_number_to_another(painted):
+    below, above = np.zeros_like(painted), np.zeros_like(painted)
+    below[10:20, 10:30] = 8
+    result = after(painted, split(painted, NOTHING, stroke((5, 15), (25, 15)), 9, [below]))
+    assert (result[10:20, 10:15] == 9).all() and (result[10:20, 16:30] == 5).all()
+    below[:], above[:] = 0, 0
+    below[10:19, 16:30], above[10:20, 16:30] = 5, 8  # both lie over the larger part
+    result = after(painted, split(painted, NOTHING, stroke((5, 15), (25, 15)), 9, [below, above]))
+    assert (result[10:20, 10:15] == 9).all() and (result[10:20, 16:30] == 5).all()
+
+
+def test_several_that_are_painted_in_one_are_merged_only_where_the_stroke_is_over_them(predicted):
+    annotation = np.zeros(predicted.shape, np.uint16)
+    annotation[14:16, 11:13], annotation[14:16, 26:28] = 2, 3
+    with pytest.raises(ValueError, match="objects 2 and 3 are painted in it"):
+        merge(annotation, predicted, stroke((15, 12), (15, 18)), 4)
+    result = after(annotation, merge(annotation, predicted, stroke((15, 12), (15, 27)), 4))
+    assert np.array_equal(result == 2, predicted == 5)
 
 
 def test_of_three_that_are_painted_in_one_the_part_with_two_is_left(predicted):

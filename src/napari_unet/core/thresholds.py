@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from math import dist
 from statistics import fmean
@@ -146,7 +147,7 @@ def fit_counted(
     n_pixels = sum(annotated.objects.size for _, annotated in fields)
     share = min(1.0, seconds * PIXELS_PER_SECOND / N_TRIALS / max(1, n_pixels))
     boxed = [(scores[(slice(None), *each.box)], each.objects) for scores, each in fields]
-    for middle in (_middle, _middle_of_one):
+    for middle in (_middle, partial(_middle_of_one, share=share)):
         parts = [_truth(*_part(*field, share, middle(field[1]))) for field in boxed]
         if n_objects := sum(len(_sizes(truth)) for _, truth in parts):
             return _search(parts, known, chance / n_objects**0.5)
@@ -194,11 +195,15 @@ def _part(
 ) -> Field:
     """Cut a share of the pixels out, around a place."""
     window = []
-    for size, at in zip(annotation.shape, middle, strict=True):
-        kept = int(np.ceil(size * share ** (1 / annotation.ndim)))
+    for size, kept, at in zip(annotation.shape, _kept(annotation.shape, share), middle, strict=True):
         start = min(max(0, at - kept // 2), size - kept)
         window.append(slice(start, start + kept))
     return scores[(slice(None), *window)], annotation[tuple(window)]
+
+
+def _kept(shape: Sequence[int], share: float) -> list[int]:
+    """Return the sizes of a part with a share of the pixels."""
+    return [int(np.ceil(size * share ** (1 / len(shape)))) for size in shape]
 
 
 def _middle(annotation: NDArray[np.integer]) -> list[int]:
@@ -206,17 +211,22 @@ def _middle(annotation: NDArray[np.integer]) -> list[int]:
     return [int(np.median(along)) for along in np.nonzero(annotation > BACKGROUND)]
 
 
-def _middle_of_one(annotation: NDArray[np.integer]) -> Sequence[int]:
-    """Return the middle of the whole object nearest to that of all: between them there may be none."""
-    middle = _middle(annotation)
+def _middle_of_one(annotation: NDArray[np.integer], share: float) -> Sequence[int]:
+    """Return the middle of the object nearest to that of all that is whole in such a part."""
+    middle, kept = _middle(annotation), _kept(annotation.shape, share)
     boxes = [box for box in ndimage.find_objects(annotation)[BACKGROUND:] if box]
-    whole = [box for box in boxes if _is_inside(box, annotation.shape)]
+    whole = [box for box in boxes if _is_inside(box, annotation.shape) and _fits(box, kept)]
     middles = [[(part.start + part.stop) // 2 for part in box] for box in whole]
     return min(middles, key=lambda each: dist(each, middle), default=middle)
 
 
 def _is_inside(box: Sequence[slice], shape: Sequence[int]) -> bool:
     return all(part.start > 0 and part.stop < size for part, size in zip(box, shape, strict=True))
+
+
+def _fits(box: Sequence[slice], kept: Sequence[int]) -> bool:
+    """Tell whether a box in the middle of a part touches none of its sides."""
+    return all(part.stop - part.start + 2 < size for part, size in zip(box, kept, strict=True))
 
 
 def _truth(scores: NDArray[np.uint8], annotation: NDArray[np.integer]) -> Field:

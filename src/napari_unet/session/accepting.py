@@ -27,8 +27,7 @@ def accept(annotation: Plane, predicted: Plane, spot: Spot, free: int, slices: S
     found = _predicted_at(predicted, spot)
     taken = unpainted(annotation, found)
     there = painted_in(annotation, found)
-    if len(there) > 1:
-        raise ValueError(f"objects {there[0]} and {there[1]} are painted in it: split it by a stroke first")
+    refuse_several(there)
     number = there[0] if there else continued(annotation, found, slices) or free
     how = "accepted as object" if number == free else "added to object"
     n_pixels = np.count_nonzero(taken.mask)
@@ -59,16 +58,32 @@ def painted_in(annotation: Plane, found: Part) -> list[int]:
     return list(dict.fromkeys(int(annotation[piece.box][piece.mask][0]) for piece in inside))
 
 
+def refuse_several(there: Sequence[int]) -> None:
+    """Raise a ValueError where several objects are painted in a predicted one."""
+    if len(there) > 1:
+        raise ValueError(f"objects {there[0]} and {there[1]} are painted in it: split it by a stroke first")
+
+
 def continued(
-    annotation: Plane, found: Part, slices: Sequence[Plane], given: Container[int] = ()
+    annotation: Plane,
+    found: Part,
+    slices: Sequence[Plane],
+    given: Container[int] = (),
+    sibling: Part | None = None,
 ) -> int | None:
     """Return the object that lies over most of a part on a slice beside, unless it is on this one already.
 
-    What is `given` to another part will be on this one.
+    What is `given` to another part will be on this one. An object that lies over a sibling too comes last.
     """
-    over = _most_over(found.mask.astype(np.uint8), [plane[found.box] for plane in slices])
-    numbers = over[::-1, 1].tolist()
+    shared = set(over_most(sibling, slices)) if sibling else set()
+    numbers = sorted(over_most(found, slices), key=shared.__contains__)
     return next((each for each in numbers if each not in given and not (annotation == each).any()), None)
+
+
+def over_most(found: Part, slices: Sequence[Plane]) -> list[int]:
+    """List the objects that lie over most of a part on the slices beside, the one with most pixels first."""
+    over = _most_over(found.mask.astype(np.uint8), [plane[found.box] for plane in slices])
+    return list(dict.fromkeys(over[::-1, 1].tolist()))
 
 
 def accepted_numbers(

@@ -25,7 +25,7 @@ from napari_unet.session.threads import leave_a_core
 if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model
 
-NOTHING_NEW = "nothing is annotated: where nothing is painted, nothing is predicted"
+NOTHING_NEW = "nothing is annotated: nothing is predicted here, or it does not fit to what is painted already"
 Box = tuple[slice, slice]
 """Rows and columns of a plane."""
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_unet.session.accepting import continued, painted_in, unpainted
+from napari_unet.session.accepting import continued, over_most, painted_in, refuse_several, unpainted
 from napari_unet.session.picking import (
     FIRST_OBJECT,
     Edit,
@@ -32,13 +32,12 @@ def split(
     """
     parts = _split_painted(annotation, spots, free, slices)
     if parts:
-        return Edit(tuple(parts), f"split: one part is object {_numbers(parts)} now")
+        which = "one part of each" if len(parts) > 1 else "one part"
+        return Edit(tuple(parts), f"split: {which} is object {_numbers(parts)} now")
     parts = _split_predicted(annotation, predicted, spots, free, slices)
     if not parts:
         raise ValueError("the stroke divides no object: draw it right across one, from side to side")
-    words = (
-        "accepted in parts, as objects" if len(parts) > 1 else "accepted but for what is painted, as object"
-    )
+    words = "accepted in parts, as objects" if len(parts) > 1 else "one part is accepted, as object"
     return Edit(tuple(parts), f"{words} {_numbers(parts)}")
 
 
@@ -59,16 +58,17 @@ def _cut_off(
 ) -> tuple[Part, int | None]:
     """Choose the part with another number, and which if the slices beside tell: else the smaller one, new."""
     larger, smaller = halves
-    if not slices:
-        return smaller, None
     own = int(annotation[larger.box][larger.mask][0])
-    others = np.where(annotation == own, 0, annotation)
-    to_larger, to_smaller = (continued(others, half, slices, given) for half in halves)
-    if to_smaller not in (None, own):
-        return smaller, to_smaller
-    if to_larger not in (None, own):
+    to_larger = continued(annotation, larger, slices, given, sibling=smaller)
+    to_smaller = continued(annotation, smaller, slices, given, sibling=larger)
+    over_larger, over_smaller = (set(over_most(half, slices)) for half in halves)
+    if own in over_smaller - over_larger:
         return larger, to_larger
-    return (larger if to_smaller == own != to_larger else smaller), None
+    if to_smaller in over_smaller - over_larger:
+        return smaller, to_smaller
+    if own not in over_larger and to_larger in over_larger - over_smaller:
+        return larger, to_larger
+    return smaller, None
 
 
 def _split_predicted(
@@ -76,24 +76,26 @@ def _split_predicted(
 ) -> list[tuple[Part, int]]:
     """Accept both parts of each predicted object, but one that is painted, or in which several are."""
     numbers, parts = count(free), list[tuple[Part, int]]()
-    for half in _predicted_halves(annotation, predicted, spots):
+    for half, sibling in _predicted_halves(annotation, predicted, spots):
         given = [number for _, number in parts]
         there = painted_in(annotation, half)
         taken = half.without(annotation[half.box] != 0)
         if len(there) > 1 or not set(there).isdisjoint(given) or not taken.mask.any():
             continue
         if there or _not_painted(annotation, [half]):
-            number = there[0] if there else continued(annotation, half, slices, given)
+            number = there[0] if there else continued(annotation, half, slices, given, sibling)
             parts.append((taken, number or next(numbers)))
     return parts
 
 
-def _predicted_halves(annotation: Plane, predicted: Plane, spots: Sequence[Spot]) -> Iterator[Part]:
-    """Yield both parts of each predicted object that a stroke goes across, unless both are painted."""
+def _predicted_halves(
+    annotation: Plane, predicted: Plane, spots: Sequence[Spot]
+) -> Iterator[tuple[Part, Part]]:
+    """Yield each part of predicted objects that a stroke divides, and the other; none if both are painted."""
     for found in objects_under(predicted, spots):
         halves = two_parts(found, spots)
         if halves and _not_painted(annotation, halves):
-            yield from halves
+            yield from (halves, halves[::-1])
 
 
 def merge(
@@ -123,14 +125,16 @@ def merge(
     return Edit(tuple((part, number) for part in parts), words)
 
 
-def _others_in(annotation: Plane, found: Iterable[Part], known: Sequence[Part]) -> list[Part]:
-    """List what is painted in predicted objects, most of it, besides what is known."""
-    pieces = [(part, piece) for part in found for piece in pieces_in(annotation, part, FIRST_OBJECT)]
-    return [
-        piece
-        for part, piece in pieces
-        if part.covers_most_of(piece) and not any(one.covers_most_of(piece) for one in known)
-    ]
+def _others_in(annotation: Plane, found: Iterable[Part], painted: Sequence[Part]) -> list[Part]:
+    """List what is painted in predicted objects beside the stroke: one object in each, not several."""
+    under = {int(annotation[one.box][one.mask][0]) for one in painted}
+    others = []
+    for part in found:
+        there = painted_in(annotation, part)
+        if not under.issuperset(there):
+            refuse_several(there)
+            others += [one for one in pieces_in(annotation, part, FIRST_OBJECT) if part.covers_most_of(one)]
+    return others
 
 
 def two_parts(whole: Part, spots: Sequence[Spot]) -> tuple[Part, Part] | None:
