@@ -1,3 +1,4 @@
+import gc
 import os
 
 from hypothesis import settings
@@ -11,3 +12,9 @@ os.environ["NAPARI_CONFIG"] = ""
 # No deadline: an example may meet a cold torch or a busy machine. The same examples on every run.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported by now out of every later search for garbage: windows are closed by the dozen."""
+    gc.collect()
+    gc.freeze()
