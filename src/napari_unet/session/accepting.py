@@ -26,7 +26,7 @@ def accept(annotation: Plane, predicted: Plane, spot: Spot, free: int, slices: S
     """
     found = _predicted_at(predicted, spot)
     taken = unpainted(annotation, found)
-    there = painted_in(annotation, found)
+    there = numbers_of(annotation, painted_in(annotation, found))
     refuse_several(there)
     number = there[0] if there else continued(annotation, found, slices) or free
     how = "accepted as object" if number == free else "added to object"
@@ -51,11 +51,14 @@ def unpainted(annotation: Plane, found: Part) -> Part:
     return taken
 
 
-def painted_in(annotation: Plane, found: Part) -> list[int]:
-    """List the objects that are painted, most of each, in a part."""
-    pieces = pieces_in(annotation, found, FIRST_OBJECT)
-    inside = [piece for piece in pieces if found.covers_most_of(piece)]
-    return list(dict.fromkeys(int(annotation[piece.box][piece.mask][0]) for piece in inside))
+def painted_in(annotation: Plane, found: Part) -> list[Part]:
+    """List the painted objects that lie, most of each, in a part."""
+    return [one for one in pieces_in(annotation, found, FIRST_OBJECT) if found.covers_most_of(one)]
+
+
+def numbers_of(annotation: Plane, painted: Sequence[Part]) -> list[int]:
+    """List the numbers of painted objects, each once."""
+    return list(dict.fromkeys(int(annotation[one.box][one.mask][0]) for one in painted))
 
 
 def refuse_several(there: Sequence[int]) -> None:

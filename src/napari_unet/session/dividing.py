@@ -7,17 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from napari_unet.session.accepting import continued, over_most, painted_in, refuse_several, unpainted
-from napari_unet.session.picking import (
-    FIRST_OBJECT,
-    Edit,
-    Part,
-    Plane,
-    Spot,
-    objects_under,
-    pieces_in,
-    united,
+from napari_unet.session.accepting import (
+    continued,
+    numbers_of,
+    over_most,
+    painted_in,
+    refuse_several,
+    unpainted,
 )
+from napari_unet.session.picking import FIRST_OBJECT, Edit, Part, Plane, Spot, objects_under, united
 
 CRUMB = 50
 """A part smaller than the object by this factor was cut off by accident."""
@@ -58,7 +56,7 @@ def _cut_off(
 ) -> tuple[Part, int | None]:
     """Choose the part with another number, and which if the slices beside tell: else the smaller one, new."""
     larger, smaller = halves
-    own = int(annotation[larger.box][larger.mask][0])
+    (own,) = numbers_of(annotation, [larger])
     to_larger = continued(annotation, larger, slices, given, sibling=smaller)
     to_smaller = continued(annotation, smaller, slices, given, sibling=larger)
     over_larger, over_smaller = (set(over_most(half, slices)) for half in halves)
@@ -78,7 +76,7 @@ def _split_predicted(
     numbers, parts = count(free), list[tuple[Part, int]]()
     for half, sibling in _predicted_halves(annotation, predicted, spots):
         given = [number for _, number in parts]
-        there = painted_in(annotation, half)
+        there = numbers_of(annotation, painted_in(annotation, half))
         taken = half.without(annotation[half.box] != 0)
         if len(there) > 1 or not set(there).isdisjoint(given) or not taken.mask.any():
             continue
@@ -107,7 +105,7 @@ def merge(
     predicted_ones = list(_not_painted(annotation, objects_under(predicted, bare)))
     painted += _others_in(annotation, predicted_ones, painted)
     found = [part for part in predicted_ones if not any(part.covers_most_of(one) for one in painted)]
-    numbers = list(dict.fromkeys(int(annotation[one.box][one.mask][0]) for one in painted))
+    numbers = numbers_of(annotation, painted)
     if len(numbers) + len(found) < 2:
         if len(painted) > 1:
             raise ValueError(f"these are object {numbers[0]} already: draw the line into another object")
@@ -127,13 +125,14 @@ def merge(
 
 def _others_in(annotation: Plane, found: Iterable[Part], painted: Sequence[Part]) -> list[Part]:
     """List what is painted in predicted objects beside the stroke: one object in each, not several."""
-    under = {int(annotation[one.box][one.mask][0]) for one in painted}
+    under = set(numbers_of(annotation, painted))
     others = []
     for part in found:
-        there = painted_in(annotation, part)
+        inside = painted_in(annotation, part)
+        there = numbers_of(annotation, inside)
         if not under.issuperset(there):
             refuse_several(there)
-            others += [one for one in pieces_in(annotation, part, FIRST_OBJECT) if part.covers_most_of(one)]
+            others += inside
     return others
 
 
