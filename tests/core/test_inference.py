@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from napari_unet.core.inference import Predictor, predict, read_mirrored
+from napari_unet.core import inference
+from napari_unet.core.draining import advance
+from napari_unet.core.inference import Predictor, predict, predict_part, predict_region, read_mirrored
 from napari_unet.core.networks import build_network
 from napari_unet.core.networks.prepared import prepare_for_inference
 from napari_unet.core.networks.unet import UNet, UNetConfig
@@ -310,3 +312,35 @@ def test_a_prepared_network_predicts_what_the_network_does(padding, upsample):
     np.testing.assert_allclose(prepared(image), network(image).detach(), atol=1e-5)
     assert not any(weight.requires_grad for weight in prepared.parameters())
     assert network.decoder[0][0].in_channels == 8, "the network itself is as before"
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data(), shape=st.tuples(st.integers(40, 110), st.integers(40, 110)))
+def test_a_part_in_quick_tiles_is_that_of_the_untiled_prediction(data, shape):
+    """No seam, wherever the part begins; after each tile others can work."""
+    network = random_network(UNetConfig(width=4, depth=2, n_classes=3))
+    image = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+    starts = [data.draw(st.integers(0, size - 1)) for size in shape]
+    stops = [data.draw(st.integers(at + 1, size)) for at, size in zip(starts, shape, strict=True)]
+    part = tuple(map(slice, starts, stops))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "QUICK_TILE", {2: 32})
+        work = predict_part(Predictor(network, precision="fp32"), image, part)
+        n_pieces, done = 0, None
+        while done is None:
+            done = advance(work)
+            n_pieces += done is None
+    np.testing.assert_allclose(done.result, untiled(network, image)[:, *part], atol=1e-5)
+    assert n_pieces == len(
+        Predictor(network).grid([b - a // 4 * 4 for a, b in zip(starts, stops, strict=True)], tile=32)
+    )
+
+
+def test_a_region_that_takes_several_tiles_has_no_seams():
+    """One stride of mirrored border is enough for one tile only."""
+    network = random_network(UNetConfig(width=4, depth=2))
+    image = np.random.default_rng(0).normal(size=(1, 90, 70)).astype(np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "QUICK_TILE", {2: 32})
+        found = predict_region(Predictor(network, precision="fp32"), image)
+    np.testing.assert_allclose(found, untiled(network, image), atol=1e-5)

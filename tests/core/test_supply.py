@@ -9,6 +9,7 @@ import torch
 
 from napari_unet.core import supply as supply_module
 from napari_unet.core.augment import MANY_IMAGES, ONE_STACK
+from napari_unet.core.draining import drain
 from napari_unet.core.examples import Dataset
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.supply import Supply, TrainConfig
@@ -34,7 +35,7 @@ def supply(architecture, *examples, task="classes", **config):
     dataset = Dataset(examples, task, classes, axes, spacing, "pixel", ("",), "percentile", ())
     model = new_model(dataset, architecture, device=CPU)
     made = Supply(model, TrainConfig(**config))
-    made.follow(examples, 0)
+    drain(made.follow(examples, 0))
     return made, model.network
 
 
@@ -139,8 +140,8 @@ def test_what_is_held_out_is_remembered_while_examples_change():
     grown = replace(example((256, 300)), place=(0, 0, 0))
     grown.annotation[:, :256] = one.annotation
     grown.annotation[:, 256:] = 0
-    said = made.follow((grown,), 5)
-    assert said == "blocks of the annotated area are held out" and len(made.validation) == held
+    summary = drain(made.follow((grown,), 5))
+    assert summary.how == "blocks of the annotated area are held out" and len(made.validation) == held
     assert torch.isfinite(made.draw().images).all()
 
 
@@ -151,7 +152,7 @@ def test_a_supply_goes_on_with_what_an_earlier_training_has_held_out():
     held = []
     for seed in (0, 1):
         made = Supply(model, TrainConfig(seed=seed), holdout)
-        made.follow(examples, 0)
+        drain(made.follow(examples, 0))
         held.append([piece.image.tobytes() + piece.classes.tobytes() for piece in made.validation])
     assert held[0] == held[1]
 

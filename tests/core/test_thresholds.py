@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_unet.core.draining import drain
 from napari_unet.core.matching import score_objects
 from napari_unet.core.objects import ObjectRules, find_objects
-from napari_unet.core.thresholds import LEARNT_CHANCE, count_annotated, fit_counted, sized
+from napari_unet.core.thresholds import LEARNT_CHANCE, choose_windows, count_annotated, fit_windows, sized
 
 
 def field(shape=(80, 96), step=16, radius=7.5, bridge=0.6, seed=0):
@@ -28,13 +29,21 @@ def field(shape=(80, 96), step=16, radius=7.5, bridge=0.6, seed=0):
     return scores, annotation
 
 
-def fit_rules(fields, annotations=None, seconds=2.0):
+def fit_rules(fields, annotations=None, n_pixels=900_000):
     """Rules as a training fits them, sizes from all annotations."""
     judged = [(scores, count_annotated(annotation)) for scores, annotation in fields]
     judged = [(scores, annotated) for scores, annotated in judged if annotated]
     every = [count_annotated(annotation) for annotation in annotations or ()]
     known = sized(every or [annotated for _, annotated in judged])
-    return fit_counted(judged, known, seconds, LEARNT_CHANCE) or known
+    return fit_counted(judged, known, n_pixels) or known
+
+
+def fit_counted(judged, known, n_pixels):
+    windows = choose_windows([annotated for _, annotated in judged], n_pixels)
+    if not windows:
+        return None
+    scores = [each[(slice(None), *window.region)] for (each, _), window in zip(judged, windows, strict=True)]
+    return drain(fit_windows(scores, windows, known, LEARNT_CHANCE))
 
 
 def ap(scores, annotation, rules):
@@ -144,8 +153,8 @@ def test_of_large_fields_parts_are_compared(monkeypatch):
         "napari_unet.core.thresholds.find_objects",
         lambda scores, rules: compared.append(scores[0].size) or find_objects(scores, rules),
     )
-    fit_rules([field(), field(seed=1)], seconds=0.02)
-    assert sum(compared) <= 0.02 * 10_000_000 * 1.1
+    fit_rules([field(), field(seed=1)], n_pixels=9000)
+    assert 0 < 2 * max(compared) <= 9000 * 1.1
 
 
 def test_of_a_large_field_whose_middle_is_empty_a_part_with_an_object_is_compared():
@@ -162,7 +171,7 @@ def test_of_a_large_field_whose_middle_is_empty_a_part_with_an_object_is_compare
 
 def fit_briefly(scores, annotation):
     annotated = count_annotated(annotation)
-    return fit_counted([(scores, annotated)], sized([annotated]), 0.02, LEARNT_CHANCE)
+    return fit_counted([(scores, annotated)], sized([annotated]), 9000)
 
 
 @given(st.integers(0, 20), st.sampled_from([(30, 33), (9, 12, 14)]))
@@ -170,7 +179,7 @@ def test_rules_of_chance_are_still_rules(seed, shape):
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 256, (2, *shape)).astype(np.uint8)
     annotation = rng.integers(0, 9, shape)
-    rules = fit_rules([(scores, annotation)], seconds=0.01)
+    rules = fit_rules([(scores, annotation)], n_pixels=4000)
     assert rules == replace(
         sized([count_annotated(annotation)]), foreground=rules.foreground, core=rules.core
     )

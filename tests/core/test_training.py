@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from napari_unet.core import inference, supply, training
+from napari_unet.core import inference, stopwatch, supply, training
 from napari_unet.core.augment import Augmentation
 from napari_unet.core.draining import drain
 from napari_unet.core.examples import Dataset
-from napari_unet.core.fitting import MOST_SECONDS
 from napari_unet.core.inference import Predictor, predict
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import model_hash
@@ -20,7 +19,7 @@ from napari_unet.core.networks import ARCHITECTURES
 from napari_unet.core.objects import ObjectRules, connected_objects
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example
-from napari_unet.core.thresholds import count_annotated, sized
+from napari_unet.core.thresholds import MAX_FIT_PIXELS, count_annotated, sized
 from napari_unet.core.training import TrainConfig, View, Wanted, train
 from napari_unet.samples import nuclei_stack
 
@@ -221,38 +220,70 @@ def test_rules_of_objects_are_kept_where_no_object_is_whole():
     assert (rules.foreground, rules.core, rules.min_size, rules.reach) == (0.6, 0.8, 9, (64, 32))
 
 
-def test_only_rules_that_are_fitted_while_somebody_looks_on_are_fitted_in_a_share_of_the_time(monkeypatch):
+def fit_calls(monkeypatch):
+    """Numbers of pixels that thresholds may be fitted to, and whether a fit is under way."""
     given = []
-    real = training.Fitter.fit
+    real = training.ObjectThresholds.fit
 
-    def fit(self, supply, predict, before, seconds):
-        given.append(seconds)
-        return real(self, supply, predict, before, seconds)
+    def fit(self, supply, predictor, n_pixels=MAX_FIT_PIXELS):
+        given.append(n_pixels)
+        return real(self, supply, predictor, n_pixels)
 
-    monkeypatch.setattr(training.Fitter, "fit", fit)
+    monkeypatch.setattr(training.ObjectThresholds, "fit", fit)
+    return given
+
+
+def test_while_somebody_looks_on_thresholds_are_fitted_to_few_pixels_and_at_the_end_to_many(monkeypatch):
+    given = fit_calls(monkeypatch)
     example = discs_as_objects()
     wishes = Wishes(Wanted((example,), View(example.image)))
     steps = train(objects_model(example), wishes, TrainConfig(patch_size=32, batch_size=2))
     while not given:
         next(steps)
-    assert 0 < given[0] < 1
-    n_watched = len(given)
-    wishes.now = replace(wishes.now, view=None, snapshot=object())
-    while not next(steps).model:
-        pass
+    assert 0 < given[0] < MAX_FIT_PIXELS / 4
     wishes.now = replace(wishes.now, stop=True)
     drain(steps)
-    assert given[n_watched:] == [MOST_SECONDS] * 2
+    assert given[-1] == MAX_FIT_PIXELS
+
+
+def test_a_snapshot_has_the_last_thresholds_and_fits_none(monkeypatch):
+    """It is asked for every few seconds to be kept, and must cost the training next to nothing."""
+    given = fit_calls(monkeypatch)
+    example = discs_as_objects()
+    wishes = Wishes(Wanted((example,)))
+    steps = train(objects_model(example), wishes, TrainConfig(patch_size=32, batch_size=2))
+    models = []
+    while len(models) < 5:
+        update = next(steps)
+        models += [update.model] if update.model else []
+        wishes.now = replace(wishes.now, snapshot=object())
+    assert not given and all(model.objects == LEARNT for model in models)
+    wishes.now = replace(wishes.now, stop=True)
+    assert drain(steps).model.objects != LEARNT and len(given) == 1
+
+
+def test_a_snapshot_before_the_first_fit_has_the_sizes_of_what_is_annotated():
+    example = discs_as_objects()
+    wishes = Wishes(Wanted((example,)))
+    fresh = model_for([example], task="objects", classes=OBJECT_CLASSES)
+    steps = train(fresh, wishes, TrainConfig(patch_size=32, batch_size=2))
+    while next(steps).step < 1:
+        pass
+    wishes.now = replace(wishes.now, snapshot=object())
+    model = next(update.model for update in steps if update.model)
+    assert model.objects == sized([count_annotated(discs_as_objects().annotation)])
+    assert model.training["objects_fitted_to"] == "none"
+    steps.close()
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
 def test_memory_that_does_not_suffice_to_fit_rules_of_objects_loses_no_training(error, monkeypatch):
-    monkeypatch.setattr(training.Fitter, "fit", partial(no_memory, error=error))
+    monkeypatch.setattr(training.ObjectThresholds, "fit", partial(no_memory, error=error))
     example, updates = discs_as_objects(), []
     model = objects_model(example)
     start = weights_of(model)
     result = drain(train(model, Wanted((example,)), QUICK), updates.append)
-    assert "memory is short: how objects are found is not fitted now" in messages(updates)
+    assert "out of memory: thresholds of the last steps are missing" in messages(updates)
     assert result.model.objects == LEARNT and result.score is not None
     assert result.steps == 3 and not same(start, weights_of(result.model))
 
@@ -300,12 +331,12 @@ def test_big_endian_and_read_only_annotations_train():
     assert finite(run([replace(example, annotation=annotation)])[0].model)
 
 
-def test_sparse_strokes_are_enough_and_it_is_said_that_the_score_flatters():
+def test_sparse_strokes_are_enough_and_it_is_said_that_the_score_is_optimistic():
     example = bright_discs()
     strokes = np.zeros((64, 64), int)
     strokes[[10, 11, 40]] = example.annotation[[10, 11, 40]]
     result, updates = run([replace(example, annotation=strokes)], replace(QUICK, steps=30))
-    assert "the score flatters" in messages(updates)
+    assert "score is optimistic" in messages(updates)
     assert result.score.pixel_accuracy > 0.7
 
 
@@ -331,7 +362,7 @@ def test_the_best_weights_are_kept_or_those_that_were_seen_last(monkeypatch, kee
     real = training.score
 
     def fake(targets, predict, n_classes):
-        found = real(targets, predict, n_classes)
+        found = yield from real(targets, predict, n_classes)
         value = next(scores)
         return replace(found, dice=(value, value))
 
@@ -403,14 +434,14 @@ def test_short_memory_halves_the_batch_then_the_patch_and_goes_on(monkeypatch):
 def no_memory_to_predict(monkeypatch, from_call=0):
     """Let memory run out whenever something is predicted, from some call on."""
     calls = count()
-    real = inference.predict
+    real = inference.predict_in_tiles
 
     def fail(*case):
         if next(calls) >= from_call:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(*case)
 
-    monkeypatch.setattr(inference, "predict", fail)
+    monkeypatch.setattr(inference, "predict_in_tiles", fail)
 
 
 def test_memory_that_does_not_suffice_to_score_or_preview_ends_no_training(monkeypatch):
@@ -420,8 +451,8 @@ def test_memory_that_does_not_suffice_to_score_or_preview_ends_no_training(monke
     start = weights_of(model)
     wanted = Wanted((example,), View(example.image))
     result = drain(train(model, wanted, replace(QUICK, steps=6)), updates.append)
-    assert "memory is short: the network is not scored now" in messages(updates)
-    assert "memory is short: the view is not predicted now" in messages(updates)
+    assert "out of memory for scoring: the network is not scored now" in messages(updates)
+    assert "out of memory for a prediction of the view" in messages(updates)
     assert not any(update.score or update.preview is not None for update in updates)
     assert result.steps == 6 and result.score is None
     assert finite(result.model) and not same(start, weights_of(result.model))  # what was learnt is kept
@@ -448,14 +479,14 @@ def test_memory_that_does_not_suffice_to_preview_does_not_flood_with_messages(mo
     example, updates = bright_discs(), []
     wanted = Wanted((example,), View(example.image))
     drain(train(model_for([example]), wanted, replace(QUICK, steps=15)), updates.append)
-    assert messages(updates).count("the view is not predicted now") == 1
+    assert messages(updates).count("out of memory for a prediction of the view") == 1
 
 
 def test_other_errors_in_scoring_are_not_taken_for_short_memory(monkeypatch):
     def fail(*case):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(inference, "predict", fail)
+    monkeypatch.setattr(inference, "predict_in_tiles", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         run([bright_discs()])
 
@@ -656,13 +687,75 @@ def test_weights_that_were_best_before_new_strokes_came_are_not_what_comes_back(
     """They were scored on another annotation."""
     values = iter([0.99, 0.99, *[0.5] * 99])
     real = training.score
-    monkeypatch.setattr(
-        training, "score", lambda *case: replace(real(*case), dice=(value := next(values), value))
-    )
+
+    def fake(*case):
+        found = yield from real(*case)
+        return replace(found, dice=(value := next(values), value))
+
+    monkeypatch.setattr(training, "score", fake)
     one, other = bright_discs(), bright_discs(seed=1)
     wishes = [Wanted((one,))] * 3 + [Wanted((one, other))] * 20
     result = drain(train(model_for([one]), lambda: wishes.pop(0), replace(QUICK, steps=8)))
     assert result.score.mean_dice == 0.5
+
+
+def test_steps_are_taken_between_the_pieces_of_a_score():
+    """A large held-out part is scored a window at a time, as its share of the time allows."""
+    examples = tuple(bright_discs((64, 64), seed, f"image {seed}") for seed in range(40))
+    asked, scored_at = [], []
+    wishes = Wishes(Wanted(examples, View(examples[0].image)))
+    steps = train(model_for(examples), wishes, TrainConfig(patch_size=32, batch_size=2))
+    frame = steps.gi_frame
+    real = training.predict_part
+
+    def predict_part(predictor, image, part=None):
+        asked.append(frame.f_locals["run"]._steps)
+        return real(predictor, image, part)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "predict_part", predict_part)
+        while len(scored_at) < 2:
+            update = next(steps)
+            scored_at += [update.step] if update.score else []
+    steps.close()
+    in_score = [step for step in asked if step <= scored_at[0]][1:]  # the first is the preview
+    assert len(in_score) >= 8 and len(set(in_score)) > 3
+
+
+def test_scores_and_thresholds_and_previews_take_a_share_of_the_time(monkeypatch):
+    """On a clock by which each piece of work takes as long as a step."""
+    monkeypatch.setattr(stopwatch, "perf_counter", partial(next, count(0.0, 0.02)))
+    example = discs_as_objects((96, 96))
+    wishes = Wishes(Wanted((example,), View(example.image)))
+    steps = train(objects_model(example), wishes, TrainConfig(patch_size=32, batch_size=2))
+    while (update := next(steps)).seconds < 8:
+        wishes.now = replace(wishes.now, snapshot=object() if update.step % 20 == 0 else None)
+    steps.close()
+    spent = update.spent
+    assert spent["previews"] and spent["scores"] and spent["thresholds"] and spent["steps"]
+    aside = sum(spent[name] for name in ("previews", "scores", "thresholds"))
+    assert 0.1 <= aside / update.seconds <= 0.2
+
+
+def test_a_score_that_was_begun_before_new_strokes_is_reported_but_not_compared(monkeypatch):
+    one, other = bright_discs(), bright_discs(seed=1)
+    wishes = Wishes(Wanted((one,)))
+    steps = train(model_for([one]), wishes, TrainConfig(patch_size=32, batch_size=2))
+    frame = steps.gi_frame
+
+    def change(targets, predict, n_classes):
+        wishes.now = Wanted((one, other))
+        for _ in range(5):  # pieces between which the change is noticed
+            yield
+        return (yield from training_score(targets, predict, n_classes))
+
+    training_score = training.score
+    monkeypatch.setattr(training, "score", change)
+    monkeypatch.setattr(training, "EVALUATION_SHARE", 1.0)
+    while not next(steps).score:
+        pass
+    assert frame.f_locals["run"]._best is None
+    steps.close()
 
 
 def test_a_pause_takes_no_step_but_still_shows_new_views():

@@ -1,12 +1,13 @@
-"""Blocks of the annotated area: which of them are held out of training."""
+"""Blocks of the labelled area: which of them are held out of training."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from napari_unet.core.targets import MAX_CLASSES, UNLABELLED, Target
 from napari_unet.core.tiling import Region
@@ -20,16 +21,32 @@ CELL = BLOCKS[-1]
 LEAST_CHOSEN, LEAST_KEPT = 1 / 2, 1 / 4
 """Share of each class that stays in training when a block is chosen, and when one is kept."""
 
+MAX_STROKE = 64
+"""A connected labelled part is a stroke, held out whole, unless a square of this side, pixels, fits in."""
+
 Box = tuple[tuple[int, int], ...]
 """First pixel, and the one after the last, along each spatial axis."""
-Cell = tuple[Hashable, tuple[int, ...]]
+
+
+class Frame(NamedTuple):
+    """Coordinates that planes and time points of one source share: what is held out is so in all of them.
+
+    Neighbouring planes look alike, and a network that knows one by heart would score on the next.
+    ``shape`` is that of targets without a place, which blocks divide evenly; () is the grid of the others.
+    """
+
+    source: str
+    shape: tuple[int, ...]
+
+
+Cell = tuple[Frame, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
 class Block:
-    """A box of a frame: a plane or volume of a source, in whose pixels the box is given."""
+    """A box of a frame, in whose pixels it is given."""
 
-    frame: Hashable
+    frame: Frame
     box: Box
 
     @property
@@ -43,11 +60,14 @@ class Block:
         return ((self.frame, place) for place in product(*ranges))
 
 
-class Ground:
-    """The labelled pixels of a target, counted in pieces that no block nor its gap cuts.
+class LabelledArea:
+    """Labelled pixels of a target, counted in atoms: parts that no block, no gap and no stroke cuts.
 
-    A target that has a place lies in the frame of its source, where blocks are the squares of one grid; one
-    without is a frame of its own, which blocks divide evenly.
+    Attributes
+    ----------
+    counts : ndarray of int64, shape (n_atoms, MAX_CLASSES)
+    strokes : ndarray of int, shape (*spatial)
+        Number of the stroke of each pixel; 0 = none, or part of an area too large to be one.
     """
 
     def __init__(self, target: Target) -> None:
@@ -55,24 +75,42 @@ class Ground:
         start = target.place[-ndim:] or (0,) * ndim
         self.target = target
         self.is_placed = bool(target.place)
-        self.frame: Hashable = (target.source, target.place[:-ndim]) if target.place else target
+        self.frame = Frame(target.source, () if self.is_placed else target.classes.shape)
         self.box: Box = tuple((s, s + n) for s, n in zip(start, target.classes.shape, strict=True))
         self._edges = [self._piece_edges(*extent) for extent in self.box]
-        self.counts = _counts_between(target.classes, self._edges)  # (*pieces, MAX_CLASSES)
+        self.strokes = _strokes(target.classes)
+        self._pieces, self._owners, self.counts = _atoms(target.classes, self.strokes, self._edges)
 
     def blocks(self, side: int) -> Iterator[Block]:
-        """Divide the target into blocks of about this side; on the grid, those at its rim reach beyond it."""
+        """Divide the target into blocks of about this side; on the grid some reach beyond it."""
         for box in product(*(pairwise(self._block_edges(*extent, side)) for extent in self.box)):
             yield Block(self.frame, box)
 
-    def meets(self, frame: Hashable, box: Box) -> bool:
+    def meets(self, frame: Frame, box: Box) -> bool:
         """Tell whether some pixel of the target lies in the box."""
         return self.frame == frame and _overlap(self.box, box)
 
-    def pieces(self, box: Box) -> Region:
-        """Return where the pieces inside a box are in the counts."""
-        found = (np.searchsorted(edges, part) for edges, part in zip(self._edges, box, strict=True))
-        return tuple(slice(int(start), int(stop)) for start, stop in found)
+    def inside(self, box: Box) -> NDArray[np.bool_]:
+        """Mark the atoms inside a box."""
+        found = np.ones(len(self.counts), bool)
+        for axis, (edges, part) in enumerate(zip(self._edges, box, strict=True)):
+            start, stop = np.searchsorted(edges, part)
+            found &= (self._pieces[:, axis] >= start) & (self._pieces[:, axis] < stop)
+        return found
+
+    def lost_to(self, block: Block) -> NDArray[np.bool_]:
+        """Mark the atoms that training loses to a block: those in its gap, and all of the strokes in it."""
+        return self.inside(block.grown) | np.isin(self._owners, self.strokes_in(block.box))
+
+    def strokes_in(self, box: Box) -> NDArray[np.intp]:
+        """List the strokes that have a pixel in the box."""
+        numbers = np.unique(self._owners[self.inside(box)])
+        return numbers[numbers > 0]
+
+    def n_places(self, box: Box) -> int:
+        """Count the strokes in a box, and as one what belongs to larger areas."""
+        inside = self.inside(box)
+        return len(self.strokes_in(box)) + int((self._owners[inside] == 0).any())
 
     def region(self, box: Box) -> Region:
         """Return where the part of a box that lies in the target is in its arrays."""
@@ -81,11 +119,11 @@ class Ground:
             for (start, stop), (first, _) in zip(box, self.box, strict=True)
         )
 
-    def cells(self, counts: NDArray[np.int64]) -> Iterator[Cell]:
-        """List the cells in which some pixel is counted."""
-        places = np.argwhere(counts.any(-1))
+    def cells(self, atoms: NDArray[np.bool_]) -> Iterator[Cell]:
+        """List the cells in which one of the marked atoms lies."""
+        places = self._pieces[atoms]
         firsts = [edges[index] // CELL for edges, index in zip(self._edges, places.T, strict=True)]
-        return ((self.frame, tuple(place)) for place in np.stack(firsts, -1).tolist())
+        return ((self.frame, tuple(place)) for place in np.unique(np.stack(firsts, -1), axis=0).tolist())
 
     def _block_edges(self, start: int, stop: int, side: int) -> list[int]:
         if self.is_placed:
@@ -102,13 +140,20 @@ class Ground:
         return np.array([start, *sorted(edge for edge in edges if start < edge < stop), stop])
 
 
-class Parting:
-    """Hold out blocks one by one, while every class keeps enough of its pixels in training."""
+class HoldoutSelection:
+    """Hold out blocks one by one, while every class keeps enough of its pixels in training.
 
-    def __init__(self, grounds: Sequence[Ground]) -> None:
-        self._grounds = grounds
-        self.left = [ground.counts.copy() for ground in grounds]
-        self._counts = np.sum([_total(counts) for counts in self.left], axis=0)
+    Attributes
+    ----------
+    left : list of ndarray of bool, shape (n_atoms,)
+        For each area the atoms that are still trained on.
+    held : list of Block
+    """
+
+    def __init__(self, areas: Sequence[LabelledArea]) -> None:
+        self._areas = areas
+        self.left = [np.ones(len(area.counts), bool) for area in areas]
+        self._counts: NDArray[np.int64] = np.sum([area.counts.sum(0) for area in areas], axis=0)
         self._remaining, self._taken = self._counts.copy(), np.zeros_like(self._counts)
         self.held: list[Block] = []
 
@@ -142,32 +187,66 @@ class Parting:
         return any(held.frame == block.frame and _overlap(held.box, block.box) for held in self.held)
 
     def _hold(self, block: Block, least: float) -> None:
-        lost = [(left, part, _total(left[part])) for left, part in self._parts(block.frame, block.grown)]
-        remaining = self._remaining - sum(count for _, _, count in lost)
+        lost = {index: self._areas[index].lost_to(block) & self.left[index] for index in self._met(block)}
+        remaining = self._remaining - sum(self._areas[i].counts[atoms].sum(0) for i, atoms in lost.items())
         if (remaining < least * self._counts).any():
             return
         self.held.append(block)
         self._taken, self._remaining = self._taken + self._inside(block), remaining
-        for left, part, _ in lost:
-            left[part] = 0
+        for index, atoms in lost.items():
+            self.left[index] &= ~atoms
 
     def _inside(self, block: Block) -> NDArray[np.int64]:
-        found = (ground for ground in self._grounds if ground.meets(block.frame, block.box))
-        return sum(
-            (_total(ground.counts[ground.pieces(block.box)]) for ground in found), np.zeros_like(self._counts)
-        )
+        total = np.zeros_like(self._counts)
+        for index in self._met(block):
+            area = self._areas[index]
+            total += area.counts[area.inside(block.box)].sum(0)
+        return total
 
-    def _parts(self, frame: Hashable, box: Box) -> list[tuple[NDArray[np.int64], Region]]:
-        """Where the box is in what is left of each target."""
-        return [
-            (left, ground.pieces(box))
-            for ground, left in zip(self._grounds, self.left, strict=True)
-            if ground.meets(frame, box)
-        ]
+    def _met(self, block: Block) -> list[int]:
+        """List the areas that lie in the block or its gap."""
+        return [index for index, area in enumerate(self._areas) if area.meets(block.frame, block.grown)]
 
 
 def _overlap(one: Box, other: Box) -> bool:
     return all(start < last and first < stop for (start, stop), (first, last) in zip(one, other, strict=True))
+
+
+def _strokes(classes: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Label the connected parts that are strokes; 0 is everything else, larger areas too."""
+    labelled = classes != UNLABELLED
+    square = (*(1,) * (classes.ndim - 2), *(min(MAX_STROKE, size) for size in classes.shape[-2:]))
+    parts, n_parts = ndimage.label(labelled, ndimage.generate_binary_structure(classes.ndim, classes.ndim))
+    is_area = ndimage.minimum_filter(labelled, square[-classes.ndim :], mode="constant")
+    is_stroke = np.ones(n_parts + 1, bool)
+    is_stroke[0] = False
+    is_stroke[parts[is_area]] = False
+    return np.asarray(np.where(is_stroke, np.cumsum(is_stroke), 0)[parts], np.intp)
+
+
+def _atoms(
+    classes: NDArray[np.uint8], strokes: NDArray[np.intp], edges: Sequence[NDArray[np.intp]]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
+    """Count the pixels of each class in each piece, for strokes one by one.
+
+    Returns pieces (n_atoms, ndim), strokes (n_atoms,) and counts (n_atoms, MAX_CLASSES).
+    """
+    areas = _counts_between(np.where(strokes > 0, np.uint8(UNLABELLED), classes), edges)
+    pieces = np.argwhere(areas.any(-1))
+    pixels = np.nonzero(strokes)
+    starts = [each[:-1] - each[0] for each in edges]
+    at = [np.searchsorted(each, along, "right") - 1 for each, along in zip(starts, pixels, strict=True)]
+    shape = (*map(len, starts), int(strokes.max(initial=0)) + 1)
+    keys = np.ravel_multi_index((*at, strokes[pixels]), shape)
+    found, places = np.unique(keys, return_inverse=True)
+    atoms = np.stack(np.unravel_index(found, shape), -1)  # (n_atoms, ndim + 1)
+    counts = np.zeros((len(atoms), MAX_CLASSES), np.int64)
+    np.add.at(counts, (places, classes[pixels]), 1)
+    return (
+        np.concatenate([pieces, atoms[:, :-1]]),
+        np.concatenate([np.zeros(len(pieces), np.intp), atoms[:, -1]]),
+        np.concatenate([areas[tuple(pieces.T)], counts]),
+    )
 
 
 def _counts_between(classes: NDArray[np.uint8], edges: Sequence[NDArray[np.intp]]) -> NDArray[np.int64]:
@@ -180,9 +259,3 @@ def _counts_between(classes: NDArray[np.uint8], edges: Sequence[NDArray[np.intp]
             found = np.add.reduceat(found, starts[axis], axis, dtype=np.int64)
         counts[..., index] = found
     return counts
-
-
-def _total(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sum of each class over all pieces."""
-    total: NDArray[np.int64] = counts.reshape(-1, MAX_CLASSES).sum(0)
-    return total

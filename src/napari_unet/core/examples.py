@@ -247,6 +247,7 @@ def _image_examples(
                     image.spacing[-options.ndim :],
                     image.name,
                     missing=None if finite.all() else ~finite.reshape(shape),
+                    index=(t, region[0].start) if options.ndim == 2 and len(region) == 3 else (t,),
                 )
     if n_nonfinite:
         notes.append(f"{image.name}: {n_nonfinite} pixels are not finite and count as unlabelled")

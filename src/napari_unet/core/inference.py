@@ -1,6 +1,6 @@
 """From a network and an image to probabilities: padded, tiled, device-aware."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from math import prod
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_unet.core.devices import DTYPES, can_reuse_memory, choose_precision, free_memory, is_out_of_memory
+from napari_unet.core.draining import drain
 from napari_unet.core.networks import Network
 from napari_unet.core.networks.prepared import prepare_for_inference
 from napari_unet.core.networks.regions import relative
@@ -23,6 +24,8 @@ MAPS_OF_LEVEL_0 = {2: 9, 3: 6}
 MOST_MEMORY = {"cpu": 2 * 2**30, "cuda": 8 * 2**30, "mps": 2 * 2**30}
 # Larger maps come with fresh pages each time, which costs a CPU more than the halo of smaller 2D tiles.
 REUSED_MAP = 32 * 2**20
+QUICK_TILE = {2: 768, 3: 96}
+"""Longest side of a tile while something else waits, by the number of spatial axes."""
 
 
 class Predictor:
@@ -269,18 +272,87 @@ def predict(
     >>> predict(predictor, np.zeros((1, 30, 1), np.float32)).shape
     (2, 30, 1)
     """
+    grid = predictor.grid(image.shape[1:]) if grid is None else grid
+    return drain(predict_in_tiles(predictor, image, grid))
+
+
+def predict_in_tiles(
+    predictor: Predictor, image: NDArray[np.float32], grid: TileGrid, start: Sequence[int] = ()
+) -> Generator[None, None, NDArray[np.float32]]:
+    """Predict a part of an image and yield after each tile, so that others can work in between.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    image : ndarray (C, *spatial) of float32
+    grid : TileGrid
+        Tiles of the part.
+    start : sequence of int
+        First pixel of the part, multiples of the stride; by default that of the image.
+
+    Returns
+    -------
+    ndarray (n_classes, *grid.shape) of float32
+        Probabilities.
+    """
     shape = image.shape[1:]
-    grid = predictor.grid(shape) if grid is None else grid
-    result = np.empty((predictor.network.config.n_classes, *shape), np.float32)
+    start = start or (0,) * len(shape)
+    result = np.empty((predictor.network.config.n_classes, *grid.shape), np.float32)
     for tile in grid:
-        block = read_mirrored(lambda region: image[:, *region], tile.read, shape)
+        read = tuple(
+            slice(part.start + at, part.stop + at) for part, at in zip(tile.read, start, strict=True)
+        )
+        block = read_mirrored(lambda region: image[:, *region], read, shape)
         result[:, *tile.write] = predictor.predict_tile(block, tile.crop)
+        yield
     return result
 
 
 def predict_region(predictor: Predictor, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Predict a small region quickly: with one stride of mirrored border instead of the exact halo."""
-    return predict(predictor, image, predictor.grid(image.shape[1:], predictor.network.stride))
+    """Predict a small region quickly: with one stride of mirrored border where one tile is enough."""
+    return drain(predict_part(predictor, image))
+
+
+def predict_part(
+    predictor: Predictor, image: NDArray[np.float32], part: Region | None = None
+) -> Generator[None, None, NDArray[np.float32]]:
+    """Predict a part of an image in tiles that take a fraction of a second each on a CPU.
+
+    Tiles have the exact halo, so that no seam shows; an image that is one tile has one stride of mirrored
+    border, which is quicker.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    image : ndarray (C, *spatial) of float32
+    part : tuple of slice, optional
+        By default the whole image.
+
+    Returns
+    -------
+    ndarray (n_classes, *part) of float32
+        Probabilities.
+
+    Examples
+    --------
+    >>> from napari_unet.core.networks.unet import UNet, UNetConfig
+    >>> predictor = Predictor(UNet(UNetConfig(width=4, depth=2)))
+    >>> drain(predict_part(predictor, np.zeros((1, 30, 50), np.float32), (slice(3, 20), slice(0, 50)))).shape
+    (2, 17, 50)
+    """
+    shape, stride = image.shape[1:], predictor.network.stride
+    largest = QUICK_TILE[len(shape)]
+    whole = predictor.grid(shape, stride, largest)
+    if len(whole) == 1:
+        probabilities = yield from predict_in_tiles(predictor, image, whole)
+        return probabilities if part is None else probabilities[:, *part]
+    part = tuple(slice(0, size) for size in shape) if part is None else part
+    start = [at.start // step * step for at, step in zip(part, stride, strict=True)]
+    sizes = [at.stop - first for at, first in zip(part, start, strict=True)]
+    grid = predictor.grid(sizes, tile=largest)
+    probabilities = yield from predict_in_tiles(predictor, image, grid, start)
+    inner = tuple(slice(at.start - first, None) for at, first in zip(part, start, strict=True))
+    return probabilities[:, *inner]
 
 
 def read_mirrored(

@@ -1,6 +1,6 @@
 """What there is to train on: targets, some held out to score on, the others drawn as batches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite, prod
 from typing import Any, Literal
@@ -12,8 +12,9 @@ from napari_unet.core.batches import Batch, BatchSource
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import pools_for_spacing
+from napari_unet.core.scoring import scored_windows
 from napari_unet.core.targets import UNLABELLED, Example, Target, TargetOptions, make_target
-from napari_unet.core.validation import Holdout
+from napari_unet.core.validation import Holdout, HoldoutSummary
 
 DEFAULT_BATCH = {2: 16, 3: 4}
 DEFAULT_PATCH = {2: 128, 3: 48}
@@ -110,15 +111,27 @@ class Supply:
         self._holdout = holdout or Holdout()
         self._source: BatchSource | None = None
         self.validation: tuple[Target, ...] = ()
+        self.scored: tuple[Target, ...] = ()
         self.targets: tuple[Target, ...] = ()
 
-    def follow(self, examples: Sequence[Example], seed: int) -> str:
-        """Make targets of examples that are new, keep those known already; say what is held out."""
-        known = self._targets
-        self._targets = {id(e): known.get(id(e)) or (e, make_target(e, self._options)) for e in examples}
-        self.targets = tuple(target for _, target in self._targets.values())
+    def follow(self, examples: Sequence[Example], seed: int) -> Generator[None, None, HoldoutSummary]:
+        """Make targets of examples that are new, keep those known already; return what is held out.
+
+        Yields after each piece of work.
+        """
+        known, targets = self._targets, {}
+        for example in examples:
+            if id(example) not in known:
+                targets[id(example)] = example, make_target(example, self._options)
+                yield
+            else:
+                targets[id(example)] = known[id(example)]
+        self._targets = targets
+        self.targets = tuple(target for _, target in targets.values())
         split = self._holdout.split(self.targets, self._config.validation, self._config.seed)
+        yield
         self.validation = split.validation
+        self.scored = scored_windows(split.validation, self._config.seed)
         self._source = BatchSource(
             split.training,
             len(self._model.classes),
@@ -129,7 +142,7 @@ class Supply:
             before=self._source,
         )
         self._patch_shape = self._fitting_patch()
-        return split.how
+        return split.summary
 
     def _default_augmentation(self) -> Augmentation:
         """Follow the data: what differs or is little is changed more, and nothing bends along long voxels."""

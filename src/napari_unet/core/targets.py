@@ -54,6 +54,9 @@ class Example:
         out while examples grow; () is the start of a region of its own.
     missing : ndarray of bool, shape (*spatial), optional
         Where the image is not finite. Nothing is learnt there, but objects go on. None = nowhere.
+    index : tuple of int
+        Time point and plane, or the time point of a volume: examples with neighbouring numbers look alike,
+        and validation keeps them apart. () = not known, or `place` says it.
     """
 
     image: NDArray[np.float32]
@@ -62,6 +65,7 @@ class Example:
     source: str = ""
     place: tuple[int, ...] = ()
     missing: NDArray[np.bool_] | None = None
+    index: tuple[int, ...] = ()
 
     @property
     def known(self) -> Annotation:
@@ -88,6 +92,8 @@ class Target:
         What is known in the task objects: 0 = nothing, 1 = background, others are objects.
     core_share : ndarray of float32, shape (*spatial), optional
         In the task objects how much of each pixel is core: 0 to 1, and 0 where no object is.
+    index : tuple of int
+        Time point and plane, see `Example`.
     """
 
     image: NDArray[np.float32]
@@ -97,6 +103,7 @@ class Target:
     place: tuple[int, ...] = ()
     objects: Annotation | None = None
     core_share: NDArray[np.float32] | None = None
+    index: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -190,7 +197,7 @@ def make_target(example: Example, options: TargetOptions) -> Target:
         return _object_target(example, options)
     classes = _class_indices(example.known, options.classes)
     separation = np.zeros(classes.shape, np.float32)
-    return Target(example.image, classes, separation, example.source, example.place)
+    return Target(example.image, classes, separation, example.source, example.place, index=example.index)
 
 
 def class_weights(targets: Sequence[Target], n_classes: int) -> NDArray[np.float32]:
@@ -256,6 +263,7 @@ def _object_target(example: Example, options: TargetOptions) -> Target:
         example.place,
         objects=np.where(unknown, 0, annotation),
         core_share=core_share,
+        index=example.index,
     )
 
 

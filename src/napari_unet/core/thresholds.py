@@ -1,6 +1,6 @@
 """Rules that find in what a network says the objects that were annotated."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -30,8 +30,10 @@ CHANCE, LEARNT_CHANCE = 0.1, 0.3
 """Scores of n objects differ by chance by this over the square root of n; of learnt ones by more."""
 MANY = 100
 """So many objects tell how small others may be."""
-PIXELS_PER_SECOND = 10_000_000
-"""About as many as a slow core makes objects of and compares."""
+TRIED_PER_SECOND = 10_000_000
+"""Pixels in which a slow core finds and compares objects."""
+MAX_FIT_PIXELS = 5 * TRIED_PER_SECOND // N_TRIALS
+"""Pixels of all windows together: about as many as a slow core compares `N_TRIALS` times in five seconds."""
 BACKGROUND, IGNORED, FIRST = 1, 1, 2
 
 
@@ -103,55 +105,111 @@ def sized(annotated: Sequence[Annotated], rules: ObjectRules | None = None) -> O
     return replace(rules, reach=tuple(map(int, largest)))
 
 
-def fit_counted(
-    fields: Sequence[tuple[NDArray[np.uint8], Annotated]],
-    known: ObjectRules,
-    seconds: float,
-    chance: float,
-) -> ObjectRules | None:
-    """Choose the foreground and core with which most annotated objects are found and fewest are made up.
-
-    The measure is the number of objects found over that of all annotated or predicted ones, its mean at an
-    IoU of 0.5, 0.6, 0.7 and 0.8, all fields taken together. What is not annotated counts neither way, nor do
-    annotated objects that the border of their field cuts. What is found among unlabelled pixels cannot be
-    judged; so of rules whose scores differ by no more than chance those nearest to `USUAL` are taken.
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Part of a field in which objects are found and compared.
 
     Parameters
     ----------
-    fields : sequence of (scores, Annotated)
-        Scores (2, *spatial) of uint8, from `object_scores`. Best of what the network has not learnt from.
-    known : ObjectRules
-        Smallest size and reach, from `sized`.
-    seconds : float
-        About how long it may take on one slow core; of larger fields parts are taken. Pixels are counted,
-        not seconds: the same fields give the same rules.
-    chance : float
-        `CHANCE`, or `LEARNT_CHANCE` where the network has learnt from these fields.
+    region : tuple of slice
+        Where it lies in the field.
+    truth : ndarray of integers
+        Whole objects, numbered above `IGNORED`, which counts neither way; 0 = background.
+    """
+
+    region: tuple[slice, ...]
+    truth: NDArray[np.integer]
+
+    @property
+    def n_objects(self) -> int:
+        """Number of whole objects."""
+        return len(_sizes(self.truth))
+
+
+def choose_windows(annotated: Sequence[Annotated], n_pixels: int) -> list[Window]:
+    """Choose which part of each field is predicted to fit thresholds.
+
+    Parameters
+    ----------
+    annotated : sequence of Annotated
+        One for each field.
+    n_pixels : int
+        Most pixels of all windows together: the same share of each field, around the middle of its objects,
+        or of one of them if none is whole there.
 
     Returns
     -------
-    ObjectRules or None
-        None where no object is whole, so that nothing tells.
+    list of Window
+        One for each field; none at all where no object is whole.
 
     Examples
     --------
+    >>> annotation = np.ones((5, 9), int)
+    >>> annotation[1:4, 1:4], annotation[1:4, 5:8] = 2, 3
+    >>> [window] = choose_windows([count_annotated(annotation)], 100)
+    >>> window.region, window.n_objects
+    ((slice(0, 5, None), slice(0, 9, None)), 2)
+    """
+    share = min(1.0, n_pixels / max(1, sum(each.objects.size for each in annotated)))
+    for middle in (_middle, partial(_middle_of_one, share=share)):
+        windows = [_window(each, share, middle(each.objects)) for each in annotated]
+        if any(window.n_objects for window in windows):
+            return windows
+    return []
+
+
+def fit_windows(
+    scores: Sequence[NDArray[np.uint8]], windows: Sequence[Window], known: ObjectRules, chance: float
+) -> Generator[None, None, ObjectRules]:
+    """Choose the foreground and core with which most annotated objects are found and fewest are made up.
+
+    The measure is the number of objects found over that of all annotated or predicted ones, its mean at an
+    IoU of 0.5, 0.6, 0.7 and 0.8, all windows taken together. What is not annotated counts neither way, nor do
+    annotated objects that the border of their window cuts. What is found among unlabelled pixels cannot be
+    judged; so of thresholds whose scores differ by no more than chance those nearest to `USUAL` are taken.
+
+    Parameters
+    ----------
+    scores : sequence of ndarray of uint8, shape (2, *window)
+        From `object_scores`. Best of what the network has not been trained on.
+    windows : sequence of Window
+        From `choose_windows`, at least one with a whole object.
+    known : ObjectRules
+        Smallest size and extent, from `sized`.
+    chance : float
+        `CHANCE`, or `LEARNT_CHANCE` where the network has been trained on these windows.
+
+    Yields
+    ------
+    None
+        After each trial.
+
+    Returns
+    -------
+    ObjectRules
+
+    Examples
+    --------
+    >>> from napari_unet.core.draining import drain
     >>> scores = np.full((2, 5, 9), 50, np.uint8)
     >>> scores[:, 1:4, 1:4] = scores[:, 1:4, 5:8] = 230
     >>> scores[:, 2, 4] = 140
     >>> annotation = np.ones((5, 9), int)
     >>> annotation[1:4, 1:4], annotation[1:4, 5:8] = 2, 3
     >>> annotated = count_annotated(annotation)
-    >>> fit_counted([(scores, annotated)], sized([annotated]), 2.0, CHANCE)
+    >>> drain(fit_windows([scores], choose_windows([annotated], 100), sized([annotated]), CHANCE))
     ObjectRules(foreground=0.5, core=0.6, min_size=2, reach=(3, 3))
     """
-    n_pixels = sum(annotated.objects.size for _, annotated in fields)
-    share = min(1.0, seconds * PIXELS_PER_SECOND / N_TRIALS / max(1, n_pixels))
-    boxed = [(scores[(slice(None), *each.box)], each.objects) for scores, each in fields]
-    for middle in (_middle, partial(_middle_of_one, share=share)):
-        parts = [_truth(*_part(*field, share, middle(field[1]))) for field in boxed]
-        if n_objects := sum(len(_sizes(truth)) for _, truth in parts):
-            return _search(parts, known, chance / n_objects**0.5)
-    return None
+    parts = [(each, window.truth) for each, window in zip(scores, windows, strict=True)]
+    tried: dict[Tenths, float] = {}
+    for tenths in COARSE:
+        tried[tenths] = _score(parts, _with(known, tenths))
+        yield
+    for tenths in sorted(set(_around(max(tried, key=lambda each: tried[each]))) - set(tried)):
+        tried[tenths] = _score(parts, _with(known, tenths))
+        yield
+    n_objects = sum(window.n_objects for window in windows)
+    return _with(known, _nearest_to_usual(tried, chance / n_objects**0.5))
 
 
 def _renumbered(annotation: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
@@ -190,15 +248,15 @@ def _goes_on(annotation: NDArray[np.integer]) -> NDArray[np.bool_]:
     return np.bincount(annotation[beside], minlength=n_objects + FIRST)[FIRST:] > 0
 
 
-def _part(
-    scores: NDArray[np.uint8], annotation: NDArray[np.integer], share: float, middle: Sequence[int]
-) -> Field:
+def _window(annotated: Annotated, share: float, middle: Sequence[int]) -> Window:
     """Cut a share of the pixels out, around a place."""
-    window = []
-    for size, kept, at in zip(annotation.shape, _kept(annotation.shape, share), middle, strict=True):
+    inside, region = [], []
+    shape = annotated.objects.shape
+    for size, kept, at, box in zip(shape, _kept(shape, share), middle, annotated.box, strict=True):
         start = min(max(0, at - kept // 2), size - kept)
-        window.append(slice(start, start + kept))
-    return scores[(slice(None), *window)], annotation[tuple(window)]
+        inside.append(slice(start, start + kept))
+        region.append(slice(box.start + start, box.start + start + kept))
+    return Window(tuple(region), _whole(annotated.objects[tuple(inside)]))
 
 
 def _kept(shape: Sequence[int], share: float) -> list[int]:
@@ -229,10 +287,6 @@ def _fits(box: Sequence[slice], kept: Sequence[int]) -> bool:
     return all(part.stop - part.start + 2 < size for part, size in zip(box, kept, strict=True))
 
 
-def _truth(scores: NDArray[np.uint8], annotation: NDArray[np.integer]) -> Field:
-    return scores, _whole(annotation)
-
-
 def _whole(annotation: NDArray[np.integer]) -> NDArray[np.integer]:
     """Return the whole objects, numbered above `IGNORED`, which is what counts neither way."""
     truth = np.where(annotation == BACKGROUND, 0, annotation)
@@ -243,14 +297,6 @@ def _whole(annotation: NDArray[np.integer]) -> NDArray[np.integer]:
 def _sizes(truth: NDArray[np.integer]) -> NDArray[np.int64]:
     sizes = np.bincount(truth.ravel())[IGNORED + 1 :]
     return sizes[sizes > 0]
-
-
-def _search(parts: Sequence[Field], rules: ObjectRules, chance: float) -> ObjectRules:
-    """Try rules coarsely, and then around the best."""
-    tried = {tenths: _score(parts, _with(rules, tenths)) for tenths in COARSE}
-    around = set(_around(max(tried, key=lambda tenths: tried[tenths]))) - set(tried)
-    tried |= {tenths: _score(parts, _with(rules, tenths)) for tenths in sorted(around)}
-    return _with(rules, _nearest_to_usual(tried, chance))
 
 
 def _around(tenths: Tenths) -> Iterator[Tenths]:

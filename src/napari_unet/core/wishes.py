@@ -1,6 +1,7 @@
 """What is wanted of a training, and what it tells."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +9,10 @@ from numpy.typing import NDArray
 from napari_unet.core.learner import Learner
 from napari_unet.core.modelfile import Model
 from napari_unet.core.objects import ObjectRules
+from napari_unet.core.scoring import ValidationScore
+from napari_unet.core.stopwatch import Activity
 from napari_unet.core.targets import Example
-from napari_unet.core.validation import ValidationScore
+from napari_unet.core.validation import HoldoutSummary
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,10 @@ class TrainUpdate:
         How objects are found in a preview, as far as is known.
     model : Model or None
         The model as it is, where a snapshot was asked for: a copy on the CPU that nobody changes.
+    holdout : HoldoutSummary or None
+        What is held out, where that has just been chosen.
+    spent : mapping of str to float
+        Seconds of each activity so far: "targets", "steps", "previews", "scores", "thresholds", "snapshots".
     """
 
     step: int
@@ -87,6 +94,8 @@ class TrainUpdate:
     preview: NDArray[np.float32] | None = None
     objects: ObjectRules | None = None
     model: Model | None = None
+    holdout: HoldoutSummary | None = None
+    spent: Mapping[Activity, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

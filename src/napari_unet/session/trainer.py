@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from napari_unet.core.examples import Dataset
 from napari_unet.core.learner import Learner
 from napari_unet.core.modelfile import Model
+from napari_unet.core.scoring import ValidationScore
 from napari_unet.core.targets import ClassLabel, Example
 from napari_unet.core.training import TrainResult, View, Wanted
-from napari_unet.core.validation import ValidationScore
 from napari_unet.session.jobs import Failure, Jobs
 from napari_unet.session.learning import (
     Beginning,
