@@ -724,11 +724,11 @@ def test_steps_are_taken_between_the_pieces_of_a_score():
 
 def test_scores_and_thresholds_and_previews_take_a_share_of_the_time(monkeypatch):
     """On a clock by which each piece of work takes as long as a step."""
-    monkeypatch.setattr(stopwatch, "perf_counter", partial(next, count(0.0, 0.02)))
+    monkeypatch.setattr(stopwatch, "perf_counter", partial(next, count(0.0, 0.05)))
     example = discs_as_objects((96, 96))
     wishes = Wishes(Wanted((example,), View(example.image)))
     steps = train(objects_model(example), wishes, TrainConfig(patch_size=32, batch_size=2))
-    while (update := next(steps)).seconds < 8:
+    while (update := next(steps)).seconds < 15:
         wishes.now = replace(wishes.now, snapshot=object() if update.step % 20 == 0 else None)
     steps.close()
     spent = update.spent

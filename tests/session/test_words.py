@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from napari_unet.core.scoring import ValidationScore
 from napari_unet.core.targets import ClassLabel
-from napari_unet.core.validation import ValidationScore
-from napari_unet.session.words import differences, verdict
+from napari_unet.core.validation import HoldoutSummary
+from napari_unet.session.words import differences, scored_on, verdict
 
 PAINTED = {"background": 100, "nucleus": 20}
-FLATTERY = "too little is annotated to hold some out: the score flatters"
 
 
 def scores(*dice):
@@ -49,7 +49,7 @@ def test_a_few_even_scores_at_the_start_are_no_trend():
 
 def test_a_perfect_score_on_a_few_strokes_sends_the_eye_elsewhere():
     words = verdict(even(*[1.0] * 12), PAINTED, "training")
-    assert words == "good where it is scored: look at other slices"
+    assert words == "held-out score is high: check other slices"
 
 
 def test_the_end_is_announced_and_told():
@@ -84,10 +84,28 @@ def test_scores_of_other_classes_do_not_count():
     assert verdict(scores(*[(0.9, 0.3)] * 3), painted, "training") == "improving"
 
 
-def test_a_flattering_score_is_told_as_such():
-    assert "flatters" in verdict(even(0.9), PAINTED, "settled", message=FLATTERY)
-    assert "flatters" not in verdict([], PAINTED, "training", message=FLATTERY)
-    assert "flatters" not in verdict(even(0.9), PAINTED, "settled", message="2 of 9 slices are held out")
+def held_out(n_places, *planes):
+    return HoldoutSummary("in some way", n_places, planes)
+
+
+def test_a_score_that_is_too_good_to_be_true_says_so():
+    assert "measured on training data" in verdict(even(0.9), PAINTED, "settled", holdout=held_out(0))
+    assert "optimistic" not in verdict([], PAINTED, "training", holdout=held_out(0))
+    assert "optimistic" not in verdict(even(0.9), PAINTED, "settled", holdout=held_out(2))
+    assert "may be optimistic: measured in 2 places only" in verdict(
+        even(0.99), PAINTED, "settled", holdout=held_out(2)
+    )
+    assert "optimistic" not in verdict(even(0.99), PAINTED, "settled", holdout=held_out(3))
+
+
+def test_it_is_said_what_the_score_is_measured_on():
+    places = held_out(4, ("a", (3,)), ("b", ()), ("a", (5,)))
+    assert scored_on(places, {"a": "cells", "b": "nuclei"}) == (
+        "The score is measured in 4 places held out of training: cells (slice 3 · 5); nuclei."
+    )
+    many = held_out(1, *(("a", (0, z)) for z in range(9)))
+    assert "in 1 place held" in scored_on(many, {}) and "0, 5 and 3 more)" in scored_on(many, {})
+    assert scored_on(None, {}) == scored_on(held_out(0, ("a", ())), {}) == ""
 
 
 @pytest.mark.parametrize(("phase", "word"), [("paused", "Resume"), ("stopping", ""), ("preparing", "")])

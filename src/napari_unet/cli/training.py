@@ -20,6 +20,7 @@ from napari_unet.core.examples import Dataset
 from napari_unet.core.modelfile import Model
 from napari_unet.core.supply import TrainConfig
 from napari_unet.core.training import TrainResult, TrainUpdate, Wanted, train
+from napari_unet.core.validation import HoldoutSummary
 
 Show = Callable[[TrainUpdate], None]
 LINE_SECONDS = 15.0
@@ -45,16 +46,23 @@ def run_training(
 
     going, stopping = Wanted(dataset.examples), Wanted(dataset.examples, stop=True)
     logs = [] if log is None else [curve_logged(log, model)]
+    summaries: list[HoldoutSummary] = []
     with progress_shown(begun) as progress, ctrl_c_handled(interrupt):
-        shows = [progress, *logs]
+        shows: list[Show] = [
+            progress,
+            *logs,
+            lambda update: summaries.extend([update.holdout] if update.holdout else []),
+        ]
         result = drain(train(model, wanted, config), lambda update: [show(update) for show in shows])
     if interrupted:
         typer.echo("stopped early" if result.steps else "stopped before the first step: nothing is saved")
     if interrupted and not result.steps:
         raise KeyboardInterrupt
     if result.score is not None:
+        doubt = summaries[-1].doubt(result.score.mean_dice) if summaries else ""
         typer.echo(
             f"validation Dice {result.score.mean_dice:.3f}, pixel accuracy {result.score.pixel_accuracy:.3f}"
+            + (f" ({doubt})" if doubt else "")
         )
     if result.model.objects is not None:
         fitted = FITTED[str(result.model.training["objects_fitted_to"])]

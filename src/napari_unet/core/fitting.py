@@ -74,7 +74,7 @@ class Fitter:
         Yields
         ------
         None
-            After each piece of work.
+            Between pieces of work.
         """
         known = self.sizes(supply, before)
         held = self._annotated(supply.validation)
@@ -82,12 +82,12 @@ class Fitter:
         # what is scored on is what is trained on where nothing is held out
         to: FittedTo = "held-out" if is_enough and supply.validation != supply.targets else "all"
         chosen = held if is_enough else self._annotated(supply.targets)
-        yield
         windows = choose_windows([annotated for _, annotated in chosen], n_pixels)
         if not windows:
             return Fitted(known, "none")
         scores: list[NDArray[np.uint8]] = []
         for (target, _), window in zip(chosen, windows, strict=True):
+            yield
             probabilities = yield from predict_part(predictor, target.image, window.region)
             scores.append(object_scores(probabilities))
         chance = CHANCE if to == "held-out" else LEARNT_CHANCE

@@ -279,7 +279,7 @@ def predict(
 def predict_in_tiles(
     predictor: Predictor, image: NDArray[np.float32], grid: TileGrid, start: Sequence[int] = ()
 ) -> Generator[None, None, NDArray[np.float32]]:
-    """Predict a part of an image and yield after each tile, so that others can work in between.
+    """Predict a part of an image and yield between tiles, so that others can work meanwhile.
 
     Parameters
     ----------
@@ -298,13 +298,14 @@ def predict_in_tiles(
     shape = image.shape[1:]
     start = start or (0,) * len(shape)
     result = np.empty((predictor.network.config.n_classes, *grid.shape), np.float32)
-    for tile in grid:
+    for index, tile in enumerate(grid):
+        if index:
+            yield
         read = tuple(
             slice(part.start + at, part.stop + at) for part, at in zip(tile.read, start, strict=True)
         )
         block = read_mirrored(lambda region: image[:, *region], read, shape)
         result[:, *tile.write] = predictor.predict_tile(block, tile.crop)
-        yield
     return result
 
 

@@ -51,7 +51,7 @@ def score(
     Yields
     ------
     None
-        After each piece of work.
+        Between pieces of work.
 
     Returns
     -------
@@ -59,7 +59,9 @@ def score(
         Dice and IoU of the pixels of all targets together.
     """
     confusion = np.zeros((n_classes, n_classes), np.int64)
-    for target in targets:
+    for index, target in enumerate(targets):
+        if index:
+            yield
         labelled = target.classes != UNLABELLED
         probabilities = yield from predict(target.image)
         predicted = _decide(probabilities, target)[labelled]

@@ -117,19 +117,19 @@ class Supply:
     def follow(self, examples: Sequence[Example], seed: int) -> Generator[None, None, HoldoutSummary]:
         """Make targets of examples that are new, keep those known already; return what is held out.
 
-        Yields after each piece of work.
+        Yields between pieces of work.
         """
         known, targets = self._targets, {}
         for example in examples:
             if id(example) not in known:
+                if targets:
+                    yield
                 targets[id(example)] = example, make_target(example, self._options)
-                yield
             else:
                 targets[id(example)] = known[id(example)]
         self._targets = targets
         self.targets = tuple(target for _, target in targets.values())
         split = self._holdout.split(self.targets, self._config.validation, self._config.seed)
-        yield
         self.validation = split.validation
         self.scored = scored_windows(split.validation, self._config.seed)
         self._source = BatchSource(

@@ -132,7 +132,7 @@ class _Run:
         self._evaluation: Evaluation | None = None
         self._evaluations = TimeBudget(EVALUATION_SHARE)
         self._evaluates: Activity = "scores"
-        self._next_score, self._next_fit = 0.0, 0.0
+        self._next_score, self._next_fit = 0.0, FIT_SECONDS
         self._scored_step = 0
         self._best: tuple[ValidationScore, Snapshot] | None = None
         self._snapshot: object | None = None

@@ -13,6 +13,8 @@ from napari_unet.core.targets import UNLABELLED, Target
 
 BACKGROUND = 1
 """In an annotation of objects these have greater numbers."""
+FEW_PLACES, HIGH_DICE = 3, 0.98
+"""A score above this from fewer places says little."""
 OPTIMISTIC = "score is optimistic: measured on training data"
 Counts = tuple[NDArray[np.integer], NDArray[np.int64]]
 """Numbers of objects, ascending, and how many pixels have each."""
@@ -35,6 +37,21 @@ class HoldoutSummary:
     how: str
     n_places: int
     planes: tuple[tuple[str, tuple[int, ...]], ...]
+
+    def doubt(self, mean_dice: float) -> str:
+        """Why a score may be too high, "" if nothing speaks for it.
+
+        Examples
+        --------
+        >>> HoldoutSummary("2 blocks", 2, ()).doubt(0.99)
+        'score may be optimistic: measured in 2 places only'
+        """
+        if not self.n_places:
+            return OPTIMISTIC
+        if self.n_places < FEW_PLACES and mean_dice > HIGH_DICE:
+            places = "1 place" if self.n_places == 1 else f"{self.n_places} places"
+            return f"score may be optimistic: measured in {places} only"
+        return ""
 
 
 @dataclass(frozen=True, eq=False)

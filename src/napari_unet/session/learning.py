@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from napari_unet.core.devices import choose_device, describe_device
 from napari_unet.core.examples import Dataset
-from napari_unet.core.inference import Predictor, predict_region
+from napari_unet.core.inference import Predictor, predict_part
 from napari_unet.core.layouts import SegmentConfig, object_finding
 from napari_unet.core.learner import Learner
 from napari_unet.core.modelfile import Model
@@ -128,7 +128,7 @@ def predict_look(model: Model, look: Look, threads: int | None) -> Generator[Non
     yield
     leave_a_core(threads)
     device = next(model.network.parameters()).device
-    probabilities = predict_region(Predictor(model.network, device), look.view.image)
+    probabilities = yield from predict_part(Predictor(model.network, device), look.view.image)
     if model.task != "objects":
         return Shown(None, look, _classes(probabilities, look))
     objects = object_finding(model, SegmentConfig()).find(object_scores(probabilities))

@@ -46,7 +46,8 @@ class SessionState:
     """Everything that the dock shows; equal states look alike.
 
     Sentences are empty where there is nothing to say: ``can_train`` tells why not, ``kept`` what to restore,
-    ``begun`` how much is there of a stack that was cancelled, ``cannot_link`` why slices are not linked.
+    ``scored_on`` what the score is measured on, ``begun`` how much is there of a stack that was cancelled,
+    ``cannot_link`` why slices are not linked.
     """
 
     choice: ImageChoice | None = None
@@ -59,6 +60,7 @@ class SessionState:
     can_train: str = ""
     phase: Phase = "idle"
     verdict: str = ""
+    scored_on: str = ""
     model: str = ""
     has_model: bool = False
     ndim: int = 2

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from napari_unet.session.classes import BACKGROUND, OBJECT_STYLES
 from napari_unet.session.state import ImageState, PlaneState, SessionState
 from napari_unet.session.teaching import Teaching
-from napari_unet.session.words import verdict
+from napari_unet.session.words import scored_on, verdict
 
 if TYPE_CHECKING:
     from napari_unet.session.desk import Desk
@@ -27,6 +27,7 @@ def summarise(session: "Session") -> SessionState:
         can_train=desk.cannot_train(),
         phase=teaching.phase,
         verdict=_verdict(desk, teaching),
+        scored_on=_scored_on(desk, teaching),
         model=teaching.description,
         has_model=teaching.model is not None,
         ndim=teaching.ndim,
@@ -87,12 +88,17 @@ def _verdict(desk: "Desk", teaching: Teaching) -> str:
         trainer.scores,
         amounts,
         teaching.phase,
-        message=trainer.message,
+        holdout=trainer.holdout,
         is_ending=trainer.is_ending,
         is_held=trainer.is_held,
         n_steps=trainer.steps,
         is_loaded=trainer.is_loaded,
     )
+
+
+def _scored_on(desk: "Desk", teaching: Teaching) -> str:
+    names = {image.source: image.choice.name for image in desk.images}
+    return scored_on(teaching.trainer.holdout, names) if teaching.trainer else ""
 
 
 def _is_painted(value: int, painted: int) -> bool:

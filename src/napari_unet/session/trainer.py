@@ -10,6 +10,7 @@ from napari_unet.core.modelfile import Model
 from napari_unet.core.scoring import ValidationScore
 from napari_unet.core.targets import ClassLabel, Example
 from napari_unet.core.training import TrainResult, View, Wanted
+from napari_unet.core.validation import HoldoutSummary
 from napari_unet.session.jobs import Failure, Jobs
 from napari_unet.session.learning import (
     Beginning,
@@ -48,7 +49,7 @@ class Trainer:
         self._is_predicting = False
         self._n_lent = 0
         self._waiting: Callable[[], object] | None = None
-        self.message = ""
+        self.holdout: HoldoutSummary | None = None
         self.is_ending = self.is_loaded = False
         self.terms: Dataset | Model | None = None
         """Classes, channels, axes and normalisation of what is trained, known before there is a model."""
@@ -119,6 +120,7 @@ class Trainer:
     def use(self, model: Model | None) -> None:
         """Go on from another model, or from none at all."""
         self.model, self._learner, self.steps, self.scores, self.phase = model, None, 0, [], "idle"
+        self.holdout = None
         self.terms, self._directions, self.is_loaded = model, Directions(Wanted()), model is not None
 
     def fits(self, dataset: Dataset) -> bool:
@@ -234,7 +236,7 @@ class Trainer:
         update = news.update
         assert update is not None
         self.steps = self._steps_before + update.step
-        self.message, self.is_ending = update.message or self.message, update.progress is not None
+        self.holdout, self.is_ending = update.holdout or self.holdout, update.progress is not None
         if update.score is not None:
             self.scores.append((self.steps, update.score))
         if update.model is not None:

@@ -14,6 +14,8 @@ LAST = 3
 FEW = 12
 """Fewer scores tell no trend: the first ones come every second."""
 GOOD_DICE = 0.95
+MAX_LISTED = 6
+"""Slices that are listed of an image."""
 HARDLY = "hardly improving: paint where the mask is wrong"
 GAIN = 0.01
 """The score improves while the last ones are better by this than those before."""
@@ -36,12 +38,22 @@ class Score(Protocol):
     def mean_dice(self) -> float: ...  # noqa: D102
 
 
+class Holdout(Protocol):
+    """The part of a holdout summary that is put into words."""
+
+    @property
+    def n_places(self) -> int: ...  # noqa: D102
+    @property
+    def planes(self) -> Sequence[tuple[str, tuple[int, ...]]]: ...  # noqa: D102
+    def doubt(self, mean_dice: float) -> str: ...  # noqa: D102
+
+
 def verdict(
     scores: Sequence[tuple[int, Score]],
     painted: Mapping[str, int],
     phase: Phase,
     *,
-    message: str = "",
+    holdout: Holdout | None = None,
     is_ending: bool = False,
     is_held: bool = False,
     n_steps: int = 0,
@@ -50,9 +62,9 @@ def verdict(
     """Say how the training goes, and what would help.
 
     The scores come with their steps. `painted` tells how much of each class is annotated, in the order of the
-    scores' classes; `message` is what the core says about the held-out part; `is_ending` once an end is set;
-    `is_held` while a segmentation has the computer; `n_steps` counts those of the model, `is_loaded` where it
-    was trained elsewhere.
+    scores' classes; `holdout` is what is held out to score on; `is_ending` once an end is set; `is_held` while
+    a segmentation has the computer; `n_steps` counts those of the model, `is_loaded` where it was trained
+    elsewhere.
     """
     latest = [score for _, score in scores]
     if phase in _FIXED:
@@ -69,7 +81,28 @@ def verdict(
         how = _TWO_CLASSES
     elif wanting:
         how = f"needs strokes of {wanting}"
-    return f"{how} (the score flatters: paint more to hold some out)" if _flatters(latest, message) else how
+    doubt = holdout.doubt(latest[-1].mean_dice) if latest and holdout else ""
+    return f"{how} ({doubt})" if doubt else how
+
+
+def scored_on(holdout: Holdout | None, names: Mapping[str, str]) -> str:
+    """Say what the score is measured on; `names` are those of images by the source of their examples."""
+    if holdout is None or not holdout.n_places:
+        return ""
+    planes: dict[str, list[str]] = {}
+    for source, index in holdout.planes:
+        planes.setdefault(names.get(source, source), []).append(", ".join(map(str, index)))
+    places = "1 place" if holdout.n_places == 1 else f"{holdout.n_places} places"
+    images = "; ".join(name + _listed(found) for name, found in planes.items())
+    return f"The score is measured in {places} held out of training: {images}."
+
+
+def _listed(planes: Sequence[str]) -> str:
+    """Write planes after the name of their image, the first few of many."""
+    if planes == [""]:
+        return ""
+    rest = f" and {len(planes) - MAX_LISTED} more" if len(planes) > MAX_LISTED else ""
+    return f" (slice {' · '.join(planes[:MAX_LISTED])}{rest})"
 
 
 def differences(known: Sequence[ClassLabel], painted: Sequence[ClassLabel]) -> str:
@@ -107,7 +140,7 @@ def _during(scores: Sequence[Score], *, is_ending: bool) -> str:
     )
     if now > before + GAIN:
         return "improving"
-    return "good where it is scored: look at other slices" if now > GOOD_DICE else HARDLY
+    return "held-out score is high: check other slices" if now > GOOD_DICE else HARDLY
 
 
 def _settled(scores: Sequence[Score]) -> str:
@@ -130,7 +163,3 @@ def _wanting(scores: Sequence[Score], painted: Mapping[str, int]) -> str:
     low = [name for name, values in known.items() if max(values) < LOW_DICE]
     others_are_high = any(min(values) > HIGH_DICE for values in known.values())
     return min(low, key=lambda name: fmean(known[name]), default="") if others_are_high else ""
-
-
-def _flatters(scores: Sequence[Score], message: str) -> bool:
-    return bool(scores) and "flatters" in message

@@ -84,6 +84,10 @@ class Curves(pg.PlotWidget):  # type: ignore[misc]
             self._dices.add(step, dice)
             self._dice.setData(*zip(*self._dices.points, strict=True))
 
+    def explain(self, scored_on: str) -> None:
+        """Say in the tooltip what the score is measured on."""
+        self.setToolTip(f"{TOOLTIP} {scored_on}".strip())
+
     def start_over(self) -> None:
         """Begin anew, as a new model does."""
         self._losses, self._dices, self._step = Course(), Course(), 0

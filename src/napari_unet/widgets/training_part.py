@@ -50,6 +50,8 @@ class TrainingPart(QWidget):
         self._stop.allow("" if under_way else "nothing is being trained")
         self._new.allow(_cannot_renew(state))
         self._words.setText(training_words(state))
+        self._words.setToolTip(state.scored_on)
+        self._curves.explain(state.scored_on)
 
     def show_update(self, update: "TrainUpdate") -> None:
         """Go on with the curves."""
