@@ -10,10 +10,10 @@ from napari_unet.cli.training import curve_logged, progress_shown, run_training
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.objects import ObjectRules
+from napari_unet.core.scoring import ValidationScore
 from napari_unet.core.supply import TrainConfig
 from napari_unet.core.targets import ClassLabel
 from napari_unet.core.training import TrainResult, TrainUpdate
-from napari_unet.core.scoring import ValidationScore
 
 CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "nucleus"))
 MODEL = Model(

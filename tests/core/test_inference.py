@@ -315,7 +315,7 @@ def test_a_prepared_network_predicts_what_the_network_does(padding, upsample):
 
 
 @settings(max_examples=12, deadline=None)
-@given(data=st.data(), shape=st.tuples(st.integers(40, 110), st.integers(40, 110)))
+@given(data=st.data(), shape=st.tuples(st.integers(41, 110), st.integers(41, 110)))
 def test_a_part_in_quick_tiles_is_that_of_the_untiled_prediction(data, shape):
     """No seam, wherever the part begins; after each tile others can work."""
     network = random_network(UNetConfig(width=4, depth=2, n_classes=3))
@@ -324,6 +324,7 @@ def test_a_part_in_quick_tiles_is_that_of_the_untiled_prediction(data, shape):
     stops = [data.draw(st.integers(at + 1, size)) for at, size in zip(starts, shape, strict=True)]
     part = tuple(map(slice, starts, stops))
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "QUICK_PIXELS", {2: 40**2})
         patch.setattr(inference, "QUICK_TILE", {2: 32})
         work = predict_part(Predictor(network, precision="fp32"), image, part)
         n_pieces, done = 0, None
@@ -341,6 +342,7 @@ def test_a_region_that_takes_several_tiles_has_no_seams():
     network = random_network(UNetConfig(width=4, depth=2))
     image = np.random.default_rng(0).normal(size=(1, 90, 70)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inference, "QUICK_PIXELS", {2: 40**2})
         patch.setattr(inference, "QUICK_TILE", {2: 32})
         found = predict_region(Predictor(network, precision="fp32"), image)
     np.testing.assert_allclose(found, untiled(network, image), atol=1e-5)

@@ -81,7 +81,12 @@ def choose_precision(device: torch.device, precision: str = "auto") -> torch.dty
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Tell whether the hardware multiplies bf16; emulating it is slower than fp32."""
+    """Tell whether the hardware multiplies bf16; emulating it is slower than fp32.
+
+    With the environment variable ``NAPARI_UNET_BF16=0`` a machine stands for one that does not.
+    """
+    if os.environ.get("NAPARI_UNET_BF16") == "0":
+        return False
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":  # what torch.cpu.get_capabilities tells, which older torch lacks

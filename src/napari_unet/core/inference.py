@@ -24,8 +24,9 @@ MAPS_OF_LEVEL_0 = {2: 9, 3: 6}
 MOST_MEMORY = {"cpu": 2 * 2**30, "cuda": 8 * 2**30, "mps": 2 * 2**30}
 # Larger maps come with fresh pages each time, which costs a CPU more than the halo of smaller 2D tiles.
 REUSED_MAP = 32 * 2**20
-QUICK_TILE = {2: 768, 3: 96}
-"""Longest side of a tile while something else waits, by the number of spatial axes."""
+QUICK_PIXELS, QUICK_TILE = {2: 832**2, 3: 1_500_000}, {2: 768, 3: 64}
+"""While something else waits: pixels that are read at once, and the longest side of a tile of what is larger,
+by the number of spatial axes. Either is a fraction of a second on a CPU, or about one second."""
 
 
 class Predictor:
@@ -342,15 +343,14 @@ def predict_part(
     (2, 17, 50)
     """
     shape, stride = image.shape[1:], predictor.network.stride
-    largest = QUICK_TILE[len(shape)]
-    whole = predictor.grid(shape, stride, largest)
-    if len(whole) == 1:
+    whole = predictor.grid(shape, stride)
+    if len(whole) == 1 and prod(whole.read_shape) <= QUICK_PIXELS[len(shape)]:
         probabilities = yield from predict_in_tiles(predictor, image, whole)
         return probabilities if part is None else probabilities[:, *part]
     part = tuple(slice(0, size) for size in shape) if part is None else part
     start = [at.start // step * step for at, step in zip(part, stride, strict=True)]
     sizes = [at.stop - first for at, first in zip(part, start, strict=True)]
-    grid = predictor.grid(sizes, tile=largest)
+    grid = predictor.grid(sizes, tile=QUICK_TILE[len(shape)])
     probabilities = yield from predict_in_tiles(predictor, image, grid, start)
     inner = tuple(slice(at.start - first, None) for at, first in zip(part, start, strict=True))
     return probabilities[:, *inner]

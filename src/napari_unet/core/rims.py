@@ -85,11 +85,15 @@ def _relative_depth(
     # a pixel of the plane, so that an object on one plane of a volume is what it is in 2D
     depth = ndimage.distance_transform_edt(~border, sampling=spacing) + min(spacing[-2:])
     depth[(objects == 0) | (separate_touching(objects) != objects)] = 0
-    values, numbers = np.unique(objects, return_inverse=True)  # numbers may have gaps
-    numbers = numbers.reshape(objects.shape)
-    greatest = ndimage.maximum(depth, numbers, np.arange(len(values)))
+    inside = np.flatnonzero(objects)
+    values = objects.ravel()[inside]
+    if values.max() > objects.size:  # numbers may have gaps
+        values = np.unique(values, return_inverse=True)[1]
+    greatest = np.zeros(int(values.max()) + 1)
+    np.maximum.at(greatest, values, depth.ravel()[inside])
     greatest[greatest == 0] = 1
-    return np.asarray(depth / greatest[numbers])
+    depth.ravel()[inside] /= greatest[values]
+    return np.asarray(depth)
 
 
 def _borders(objects: Annotation, unlabelled: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -12,9 +12,9 @@ from napari_unet.core.targets import UNLABELLED, Target
 
 CONTEXT = 32
 """Pixels around a held-out block or window that the network sees when it is scored."""
-MAX_WINDOW = {2: 768**2, 3: 104**3}
+MAX_WINDOW = {2: 768**2, 3: 88**3}
 """Pixels that are predicted at once, by the number of spatial axes; a fraction of a second on a CPU."""
-MAX_SCORED = {2: 4 * 2**20, 3: 4 * 2**20}
+MAX_SCORED = {2: 2 * 2**20, 3: 2 * 2**20}
 """Pixels that are predicted for one score."""
 
 Predict = Callable[[NDArray[np.float32]], Generator[None, None, NDArray[np.float32]]]
@@ -93,7 +93,7 @@ def scored_windows(targets: Sequence[Target], seed: int) -> tuple[Target, ...]:
     >>> classes = np.zeros((2000, 1000), np.uint8)
     >>> target = Target(np.zeros((1, 2000, 1000), np.float32), classes, np.zeros((2000, 1000), np.float32))
     >>> [window.classes.shape for window in scored_windows([target], seed=0)]
-    [(532, 532), (564, 532), (564, 532), (532, 532), (532, 532), (564, 532), (564, 532), (532, 532)]
+    [(698, 532), (731, 532), (731, 532), (699, 532), (699, 532)]
     """
     windows = [window for target in targets for window in _windows(target)]
     most, taken = MAX_SCORED[windows[0].classes.ndim] if windows else 0, 0

@@ -12,7 +12,7 @@ from napari_unet.core.normalise import Intensity, normalise
 from napari_unet.core.tiling import Region
 from napari_unet.session.images import ImageChoice, Index
 
-PIECE = {2: 768, 3: 256}
+PIECE = {2: 768, 3: 192}
 """Longest side of what is predicted at once, by the number of spatial axes: a part of a second on a CPU."""
 STEP = 32
 """The visible part is widened to multiples of this: small moves of the camera change nothing."""

@@ -62,9 +62,9 @@ def verdict(
     """Say how the training goes, and what would help.
 
     The scores come with their steps. `painted` tells how much of each class is annotated, in the order of the
-    scores' classes; `holdout` is what is held out to score on; `is_ending` once an end is set; `is_held` while
-    a segmentation has the computer; `n_steps` counts those of the model, `is_loaded` where it was trained
-    elsewhere.
+    scores' classes; `holdout` is what is held out to score on; `is_ending` once an end is set; `is_held`
+    while a segmentation has the computer; `n_steps` counts those of the model, `is_loaded` where it was
+    trained elsewhere.
     """
     latest = [score for _, score in scores]
     if phase in _FIXED:
