@@ -119,7 +119,8 @@ class Supply:
 
         Yields between pieces of work.
         """
-        known, targets = self._targets, {}
+        known = self._targets
+        targets: dict[int, tuple[Example, Target]] = {}
         for example in examples:
             if id(example) not in known:
                 if targets:
