@@ -284,7 +284,7 @@ def test_a_unit_that_napari_does_not_know_is_pixels(viewer, tmp_path):
         axis["unit"] = "furlong"
     (store / "zarr.json").write_text(json.dumps(described))
     (layer,) = opened(viewer, store)
-    assert {str(unit) for unit in layer.units} == {"pixel"} and tuple(layer.scale) == (3, 0.5, 0.5)
+    assert {str(unit) for unit in layer.units} == {"pixel"} and tuple(layer.scale) == (6, 1, 1)
 
 
 @pytest.mark.parametrize("where", ["datasets", "labels"])

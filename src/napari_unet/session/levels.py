@@ -1,14 +1,17 @@
 """What an OME-Zarr has beside the finest level of an image: coarser ones, its place, labels, provenance."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.io import Image
 from napari_unet.core.io.damage import Unreadable, readable
+from napari_unet.core.io.multiscales import finest, ome_metadata, pixel_shifts
 from napari_unet.core.io.names import has_zarr_metadata
 from napari_unet.core.io.ngff import PROVENANCE
+from napari_unet.core.io.values import Values
 
 if TYPE_CHECKING:
     import zarr
@@ -46,13 +49,15 @@ def _levels_of(image: Image, array: "zarr.Array[Any]") -> Levels:
     group, multiscale = _group_of(store, PurePosixPath(array.path))
     if group is None:
         return Levels()
-    paths = [_inside(store / group.path, str(dataset["path"])) for dataset in multiscale["datasets"]]
+    values = Values(store.name)
+    named = [values.text(dataset, "path") for dataset in values.sequence(multiscale, "datasets")]
+    paths = [_inside(store / group.path, name) for name in named if name]
     arrays = [group[path] for path in paths if path in group]  # coarser ones may have been left out
-    ome = _ome(group)
-    provenance: Any = group.attrs.get(PROVENANCE, {})
+    ome = ome_metadata(group)
+    provenance = values.mapping(dict(group.attrs), PROVENANCE)
     return Levels(
         tuple(ZarrPixels(store, each) for each in arrays),  # type: ignore[arg-type]
-        dict(zip(image.axes, _shifts(multiscale, len(image.axes)), strict=True)),
+        dict(zip(image.axes, pixel_shifts(multiscale, len(image.axes)), strict=True)),
         tuple(_labels(store / group.path, group)),
         "image-label" in ome and image.dtype.kind in "ui",
         provenance,
@@ -65,23 +70,19 @@ def _group_of(store: Path, array: PurePosixPath) -> "tuple[zarr.Group | None, Ma
 
     for parent in array.parents if array.name else ():
         group = zarr.open_group(str(store), path=str(parent).removeprefix("."), mode="r")
-        for multiscale in _ome(group).get("multiscales", ()):
-            if PurePosixPath(multiscale["datasets"][0]["path"]) == array.relative_to(parent):
-                return group, multiscale
+        for multiscale in Values("").sequence(ome_metadata(group), "multiscales"):
+            with suppress(ValueError):
+                _, dataset = finest({"multiscales": [multiscale]})
+                if PurePosixPath(dataset["path"]) == array.relative_to(parent):
+                    return group, multiscale
     return None, {}
-
-
-def _ome(group: "zarr.Group") -> Mapping[str, Any]:
-    attributes: dict[str, Any] = dict(group.attrs)
-    found: Mapping[str, Any] = attributes.get("ome", attributes)
-    return found
 
 
 def _labels(folder: Path, group: "zarr.Group") -> Iterator[Path]:
     """Paths of the labels that an image lists; what has gone is left out."""
     if not has_zarr_metadata(folder / "labels"):
         return
-    listed = _ome(group["labels"]).get("labels", ())  # type: ignore[arg-type]
+    listed = Values("").sequence(ome_metadata(group["labels"]), "labels")
     paths = (folder / "labels" / _inside(folder / "labels", str(name)) for name in listed)
     yield from (path for path in paths if has_zarr_metadata(path))
 
@@ -93,18 +94,3 @@ def _inside(folder: Path, name: str) -> str:
             f"{folder.name}: its metadata names {name!r}, outside the store; open a part by itself"
         )
     return name
-
-
-def _shifts(multiscale: Mapping[str, Any], n_axes: int) -> list[float]:
-    """Return where the first pixel lies, in pixels of the finest level."""
-    scales, starts = [1.0] * n_axes, [0.0] * n_axes
-    for holder in (
-        multiscale["datasets"][0],
-        multiscale,
-    ):  # what holds for one level comes before that for all
-        for step in holder.get("coordinateTransformations", ()):
-            factors = step.get("scale", [1.0] * n_axes)
-            offsets = step.get("translation", [0.0] * n_axes)
-            scales = [scale * factor for scale, factor in zip(scales, factors, strict=True)]
-            starts = [s * f + o for s, f, o in zip(starts, factors, offsets, strict=True)]
-    return [start / scale for start, scale in zip(starts, scales, strict=True)]

@@ -15,6 +15,7 @@ from napari_unet.core.io.axes import UNKNOWN_UNIT, ngff_unit
 from napari_unet.core.io.image import LazyArray
 from napari_unet.core.io.names import is_zarr
 from napari_unet.core.io.provenance import read_provenance
+from napari_unet.core.io.values import Values
 from napari_unet.core.tiling import round_up
 from napari_unet.session.levels import Levels, find_levels
 
@@ -61,7 +62,7 @@ def _image_layers(image: Image, levels: Levels) -> list[LayerData]:
     arrays = lazy_levels(image, levels)
     data = arrays if len(arrays) > 1 else arrays[0]
     provenance = levels.provenance or _provenance(image)
-    kind = provenance.get("options", {}).get("kind", "")
+    kind = Values("").text(provenance.get("options"), "kind")
     metadata = {"provenance": provenance} if provenance else {}
     if levels.is_labels or (kind in ("labels", "objects") and image.dtype.kind in "ui"):
         placed = {"metadata": metadata, **_placed(image, levels)}

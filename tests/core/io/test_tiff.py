@@ -295,13 +295,15 @@ def test_series_of_an_ome_tiff_are_positions_with_their_own_metadata(tmp_path: P
     first, second = RNG.integers(0, 9, (3, 20, 30), "u1"), RNG.integers(0, 9, (2, 22, 32), "u1")
     with tifffile.TiffWriter(tmp_path / "m.ome.tif") as tif:
         tif.write(
-            first, photometric="minisblack", metadata={"axes": "ZYX", "Name": "a", "PhysicalSizeX": 0.5}
+            first,
+            photometric="minisblack",
+            metadata={"axes": "ZYX", "Name": "a", **dict.fromkeys(map("PhysicalSize{}".format, "ZYX"), 0.5)},
         )
         names = {"Name": ["dna", "actin"]}
         tif.write(second, photometric="minisblack", metadata={"axes": "CYX", "Name": "b", "Channel": names})
     assert list_positions(tmp_path / "m.ome.tif") == ("a", "b")
     default, image = open_image(tmp_path / "m.ome.tif"), open_image(tmp_path / "m.ome.tif", position=1)
-    assert (default.axes, default.spacing, default.unit) == ("ZYX", (1.0, 1.0, 0.5), "µm")
+    assert (default.axes, default.spacing, default.unit) == ("ZYX", (0.5, 0.5, 0.5), "µm")
     assert (image.axes, image.spacing, image.channels) == ("CYX", (1.0, 1.0), ("dna", "actin"))
     np.testing.assert_array_equal(default.read()[0], first)
     np.testing.assert_array_equal(image.read(), second)

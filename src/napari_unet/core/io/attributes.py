@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-import numpy as np
-
 from napari_unet.core.io.axes import AXES, PLAIN_AXES, UNKNOWN_UNIT, spatial_of, unit_symbol
+from napari_unet.core.io.values import Values, is_size
 
 _SIZES = ("element_size_um", "resolution", "voxel_size", "spacing")  # Fiji and ilastik; N5 and Zarr from EM
 
 
-def attribute_axes(attributes: Mapping[str, Any], n_dimensions: int, names: Sequence[Any] = ()) -> str:
+def attribute_axes(
+    attributes: Mapping[str, Any], n_dimensions: int, names: Sequence[Any] = (), values: Values | None = None
+) -> str:
     """Return the axes that attributes or names of dimensions tell, else YX, ZYX, CZYX or TCZYX.
 
     Examples
@@ -21,15 +23,18 @@ def attribute_axes(attributes: Mapping[str, Any], n_dimensions: int, names: Sequ
     >>> attribute_axes({}, 3, ("time", "y", "x")), attribute_axes({}, 3, ("a", "b", "c"))
     ('TYX', 'ZYX')
     """
-    told = (names, _axistags(attributes), attributes.get("axes"), attributes.get("_ARRAY_DIMENSIONS"))
-    for candidate in (one for one in told if isinstance(one, str | Sequence)):
+    values = values or Values("")
+    stated = [values.plain(attributes, key) for key in ("axes", "_ARRAY_DIMENSIONS")]
+    for candidate in (names, _axistags(attributes, values), *stated):
         letters = "".join(str(name)[:1].upper() for name in candidate)
         if len(letters) == n_dimensions == len(set(letters) & set(AXES)):
             return letters
     return PLAIN_AXES.get(n_dimensions, "")
 
 
-def attribute_sizes(attributes: Mapping[str, Any], axes: str) -> tuple[dict[str, float], str]:
+def attribute_sizes(
+    attributes: Mapping[str, Any], axes: str, values: Values | None = None
+) -> tuple[dict[str, float], str]:
     """Return voxel sizes and their unit; attributes give one for each spatial axis, or for each axis.
 
     Examples
@@ -37,35 +42,42 @@ def attribute_sizes(attributes: Mapping[str, Any], axes: str) -> tuple[dict[str,
     >>> attribute_sizes({"element_size_um": [0.5, 0.1, 0.1]}, "CZYX")
     ({'Z': 0.5, 'Y': 0.1, 'X': 0.1}, 'µm')
     """
+    values = values or Values("")
     for key in _SIZES:
         if key in attributes:
-            values = _numbers(attributes[key])
-            letters = {len(axes): axes, len(spatial_of(axes)): spatial_of(axes), 3: "ZYX"}.get(
-                len(values), ""
-            )
-            sizes = {axis: size for axis, size in zip(letters, values, strict=False) if axis in "ZYX"}
-            unit = "µm" if key == "element_size_um" else _unit(attributes)
-            return (sizes, unit) if _usable(sizes) else ({}, UNKNOWN_UNIT)
+            found = values.plain(attributes, key)
+            spatial = spatial_of(axes)
+            letters = {len(axes): axes, len(spatial): spatial, 3: "ZYX"}.get(len(found), "")
+            sizes = {axis: size for axis, size in zip(letters, found, strict=False) if axis in "ZYX"}
+            if sizes and all(map(is_size, sizes.values())):
+                unit = (
+                    "µm"
+                    if key == "element_size_um"
+                    else _unit(values.plain(attributes, _unit_key(attributes)))
+                )
+                return {axis: float(size) for axis, size in sizes.items()}, unit
+            values.ignore(key, attributes[key])
     return {}, UNKNOWN_UNIT
 
 
-def _axistags(attributes: Mapping[str, Any]) -> list[str]:
+def _axistags(attributes: Mapping[str, Any], values: Values) -> list[str]:
     """Axes as ilastik writes them."""
-    tags = attributes.get("axistags")
-    if not isinstance(tags, str):
+    if "axistags" not in attributes:
         return []
-    return [str(axis.get("key", "")) for axis in json.loads(tags).get("axes", [])]
+    with suppress(ValueError, RecursionError):
+        tags = json.loads(values.text(attributes, "axistags"))
+        keys = [values.text(axis, "key") for axis in values.sequence(tags, "axes")]
+        if keys and all(keys):
+            return keys
+    values.ignore("axistags", attributes["axistags"])
+    return []
 
 
-def _numbers(value: Any) -> list[float]:
-    values = np.ravel(value)
-    return [float(size) for size in values] if values.dtype.kind in "iuf" else []
+def _unit_key(attributes: Mapping[str, Any]) -> str:
+    return "unit" if "unit" in attributes else "units"
 
 
-def _unit(attributes: Mapping[str, Any]) -> str:
-    stated = attributes.get("unit", attributes.get("units", ""))
-    return unit_symbol(str(stated if isinstance(stated, str) else next(iter(np.ravel(stated)[::-1]), "")))
-
-
-def _usable(sizes: Mapping[str, float]) -> bool:
-    return bool(sizes) and all(np.isfinite(size) and size > 0 for size in sizes.values())
+def _unit(stated: str | Sequence[Any]) -> str:
+    """Return the unit, of several the last, which is that of X."""
+    last = stated if isinstance(stated, str) else next(iter(stated[::-1]), "")
+    return unit_symbol(last if isinstance(last, str) else "")

@@ -10,10 +10,12 @@ from pathlib import Path
 _DAMAGE: tuple[type[Exception], ...] = (
     ValueError,
     TypeError,
-    IndexError,
-    KeyError,
-    OverflowError,
+    LookupError,
     RuntimeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    SyntaxError,  # malformed XML is one
     EOFError,
     struct.error,
     zlib.error,

@@ -14,6 +14,7 @@ from napari_unet.core.io.axes import PLAIN_AXES
 from napari_unet.core.io.damage import Unreadable, readable, shown
 from napari_unet.core.io.image import Image, Region, make_image
 from napari_unet.core.io.names import image_stem, split_member
+from napari_unet.core.io.values import Values
 
 if TYPE_CHECKING:
     import h5py
@@ -64,10 +65,11 @@ def open_hdf5(path: Path, axes: str | None = None) -> Image:
         dataset = _walk(file, member)
         labels = [dimension.label for dimension in dataset.dims]
         attributes = _attributes(dataset)
-        letters = axes or attribute_axes(attributes, dataset.ndim, labels)
-        sizes, unit = attribute_sizes(attributes, letters.upper())
+        values = Values(image_stem(file_path))
+        letters = axes or attribute_axes(attributes, dataset.ndim, labels, values)
+        sizes, unit = attribute_sizes(attributes, letters.upper(), values)
         pixels = Hdf5Pixels(file_path, member, dataset.shape, np.dtype(dataset.dtype))
-    return make_image(pixels, letters, sizes, unit, (), image_stem(file_path))
+    return make_image(pixels, letters, sizes, unit, (), image_stem(file_path), values.notes)
 
 
 @contextmanager

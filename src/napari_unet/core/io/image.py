@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unet.core.io.axes import check_axes, spatial_of
+from napari_unet.core.io.axes import check_axes, known_spacing, spatial_of
 from napari_unet.core.io.source import Source
 
 Region = tuple[slice, ...]
@@ -45,6 +45,8 @@ class Image:
         Stem of the file, for messages and outputs.
     source
         Where another process finds the same image; None where it is an array in memory.
+    notes
+        What of the file is not used, or not as it says, a sentence each.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class Image:
     channels: tuple[str, ...]
     name: str
     source: Source | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.data.shape, self.name)
@@ -183,27 +186,36 @@ class ChannelView:
 
 
 def make_image(
-    data: LazyArray, axes: str, sizes: Mapping[str, float], unit: str, channels: Sequence[str], name: str
+    data: LazyArray,
+    axes: str,
+    sizes: Mapping[str, float],
+    unit: str,
+    channels: Sequence[str],
+    name: str,
+    notes: Sequence[str] = (),
 ) -> Image:
-    """Make an image from what is known: sizes of some axes (else 1.0), channel names where their number fits.
+    """Make an image from what is known: voxel sizes where all are, channel names where their number fits.
 
     Examples
     --------
-    >>> image = make_image(np.zeros((3, 8, 9)), "cyx", {"Y": 0.5}, "µm", (), "cells")
+    >>> image = make_image(np.zeros((3, 8, 9)), "cyx", {"Y": 0.5, "X": 0.5}, "µm", (), "cells")
     >>> image.axes, image.spacing, image.channels
-    ('CYX', (0.5, 1.0), ('', '', ''))
+    ('CYX', (0.5, 0.5), ('', '', ''))
     """
     if np.dtype(data.dtype).kind not in "buif":
         raise ValueError(f"{name}: pixels of type {data.dtype} are no numbers to segment; save them as such")
     axes = check_axes(axes.upper().replace("S", "C"), data.shape, name)
     n_channels = data.shape[axes.index("C")] if "C" in axes else 1
+    lengths = {axis: data.shape[axes.index(axis)] for axis in spatial_of(axes)}
+    known, unit, why = known_spacing(sizes, unit, lengths)
     return Image(
         data=data,
         axes=axes,
-        spacing=tuple(sizes.get(axis, 1.0) for axis in spatial_of(axes)),
+        spacing=tuple(known.values()),
         unit=unit,
         channels=tuple(channels) if len(channels) == n_channels else ("",) * n_channels,
         name=name,
+        notes=(*notes, *[f"{name}: {why}"] * bool(why)),
     )
 
 

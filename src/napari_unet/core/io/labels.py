@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet.core.io.damage import readable
 from napari_unet.core.io.lock import locked
+from napari_unet.core.io.multiscales import finest, ome_metadata, pixel_shifts
 from napari_unet.core.io.names import has_zarr_metadata
+from napari_unet.core.io.values import Values
 
 if TYPE_CHECKING:
     import zarr
@@ -76,26 +78,19 @@ def store_format(image_store: Path | None) -> StoreFormat:
         return StoreFormat()
     group, ome = _open_image(image_store)
     with readable(image_store):
-        multiscale = ome["multiscales"][0]
-        array = group[multiscale["datasets"][0]["path"]]
+        multiscale, dataset = finest(ome)
+        array = group[dataset["path"]]
         separator = getattr(array.metadata, "dimension_separator", "/")
-        return StoreFormat(group.metadata.zarr_format, separator, _shifts(multiscale))
+        return StoreFormat(group.metadata.zarr_format, separator, _named_shifts(multiscale))
 
 
-def _shifts(multiscale: Mapping[str, Any]) -> dict[str, float]:
-    """Return where the first pixel of an image lies, in its pixels."""
-    names = [str(axis["name"]).upper() for axis in multiscale.get("axes", ()) if isinstance(axis, dict)]
-    scales, starts = [1.0] * len(names), [0.0] * len(names)
-    finest = multiscale["datasets"][0]
-    for holder in (finest, multiscale):  # what holds for all levels comes after what holds for one
-        for step in holder.get("coordinateTransformations", ()):
-            factors, offsets = (
-                step.get("scale", [1.0] * len(names)),
-                step.get("translation", [0.0] * len(names)),
-            )
-            scales = [scale * factor for scale, factor in zip(scales, factors, strict=True)]
-            starts = [s * f + o for s, f, o in zip(starts, factors, offsets, strict=True)]
-    return {name: start / scale for name, start, scale in zip(names, starts, scales, strict=True)}
+def _named_shifts(multiscale: Mapping[str, Any]) -> dict[str, float]:
+    """Return where the first pixel of an image lies, in its pixels, by the names of its axes."""
+    match multiscale.get("axes"):
+        case [*axes]:
+            names = [str(axis["name"]).upper() for axis in axes if isinstance(axis, dict) and "name" in axis]
+            return dict(zip(names, pixel_shifts(multiscale, len(names)), strict=True))
+    return {}
 
 
 def register_labels(image_store: Path, name: str) -> None:
@@ -119,8 +114,8 @@ def register_labels(image_store: Path, name: str) -> None:
     zarr_format = image.metadata.zarr_format
     with locked(image_store):  # another run may add to the same list
         group = zarr.open_group(str(image_store / FOLDER), mode="a", zarr_format=zarr_format)
-        listed = _ome(group)
-        names: list[str] = list(listed.get("labels", ()))
+        listed = ome_metadata(group)
+        names = [str(each) for each in Values("").sequence(listed, "labels")]
         if name not in names:
             changed = {**listed, "labels": [*names, name]}
             group.attrs.update({"ome": {"version": "0.5", **changed}} if zarr_format > 2 else changed)
@@ -146,13 +141,7 @@ def _open_image(store: Path) -> tuple["zarr.Group", Mapping[str, Any]]:
     if has_zarr_metadata(store):
         with readable(store, FileNotFoundError):
             group = zarr.open_group(str(store), mode="r", use_consolidated=False)
-            ome = _ome(group)
+            ome = ome_metadata(group)
     if not ome.get("multiscales"):
         raise ValueError(f"{store} is no OME-Zarr image; give one, or one of its positions")
     return group, ome
-
-
-def _ome(group: "zarr.Group") -> Mapping[str, Any]:
-    attributes = dict(group.attrs)
-    ome: Mapping[str, Any] = attributes.get("ome", attributes)  # type: ignore[assignment]
-    return ome

@@ -46,11 +46,12 @@ def _of_ome_tiff(path: Path) -> dict[str, Any]:
 
     with readable(path), tifffile.TiffFile(path) as tif:
         xml = tif.ome_metadata
-    if not xml or PROVENANCE not in xml:
-        return {}
-    found = ElementTree.fromstring(xml).iterfind(f".//{{*}}MapAnnotation[@Namespace='{PROVENANCE}']//{{*}}M")
-    values = {str(entry.get("K")): entry.text or "" for entry in found}
-    return {key: json.loads(value) if value.startswith("{") else value for key, value in values.items()}
+        if not xml or PROVENANCE not in xml:
+            return {}
+        entries = f".//{{*}}MapAnnotation[@Namespace='{PROVENANCE}']//{{*}}M"
+        found = ElementTree.fromstring(xml).iterfind(entries)
+        values = {str(entry.get("K")): entry.text or "" for entry in found}
+        return {key: json.loads(value) if value.startswith("{") else value for key, value in values.items()}
 
 
 def _of_text(text: str) -> dict[str, Any]:

@@ -77,11 +77,13 @@ def open_tiff(path: Path, axes: str | None = None, position: int | None = None) 
     with _opened(path) as tif:
         series = tif.series[0 if _position_axis(tif) else chosen]
         data, raw_axes = _lazy_pixels(tif, series, path), series.axes
-        metadata = read_metadata(tif, series)
+        metadata = read_metadata(tif, series, image_stem(path))
         if axis := _position_axis(tif):
             data, raw_axes = PositionView(data, raw_axes.index(axis), chosen), raw_axes.replace(axis, "")
     axes = axes or known_axes(raw_axes, data.shape, path.name)
-    return make_image(data, axes, metadata.sizes, metadata.unit, metadata.channels, image_stem(path))
+    return make_image(
+        data, axes, metadata.sizes, metadata.unit, metadata.channels, image_stem(path), metadata.notes
+    )
 
 
 def tiff_positions(path: Path) -> tuple[str, ...]:

@@ -2,37 +2,47 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from xml.etree import ElementTree
 
 from tifffile import TiffFile, TiffPage, TiffPageSeries
 
 from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit, unit_symbol
+from napari_unet.core.io.values import Values
 
 _CENTIMETRE = 3  # TIFF 6.0, tag ResolutionUnit; inches (2) are for printers and say nothing about voxels
 
 
 @dataclass(frozen=True)
 class TiffMetadata:
-    """What is known: a size for some of the spatial axes, their unit, and channel names or none."""
+    """Sizes of some spatial axes, their unit, channel names or none; notes on what is unusable."""
 
     sizes: Mapping[str, float] = field(default_factory=dict)
     unit: str = UNKNOWN_UNIT
     channels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def read_metadata(tif: TiffFile, series: TiffPageSeries) -> TiffMetadata:
-    """Read the metadata of one series from the richest source that the file has."""
+def read_metadata(tif: TiffFile, series: TiffPageSeries, name: str) -> TiffMetadata:
+    """Read the metadata of one series from the richest source that the file has; `name` is for its notes."""
+    values = Values(name)
+    found = _read(tif, series, values)
+    return replace(found, notes=tuple(values.notes))
+
+
+def _read(tif: TiffFile, series: TiffPageSeries, values: Values) -> TiffMetadata:
     position = tif.series.index(series)
     if series.kind == "ome":
         return _ome(tif.ome_metadata or "", series.name, position, len(tif.series))
     if series.kind == "lsm":
-        return _lsm(tif.lsm_metadata or {})
+        return _lsm(tif.lsm_metadata or {}, values)
     if tif.imagej_metadata is not None:
         return _imagej(tif.imagej_metadata, series)
     if tif.shaped_metadata:
-        return _shaped(tif.shaped_metadata[min(position, len(tif.shaped_metadata) - 1)], series.keyframe)
+        return _shaped(
+            tif.shaped_metadata[min(position, len(tif.shaped_metadata) - 1)], series.keyframe, values
+        )
     return _plain(series.keyframe)
 
 
@@ -73,14 +83,14 @@ def _ome(xml: str, name: str, position: int, n_series: int) -> TiffMetadata:
     return TiffMetadata(spacing, unit, channels)
 
 
-def _lsm(metadata: Mapping[str, Any]) -> TiffMetadata:
+def _lsm(metadata: Mapping[str, Any], values: Values) -> TiffMetadata:
     """Zeiss gives voxel sizes in metres."""
     sizes = {
         axis: float(f"{1e6 * size:.12g}")
         for axis in "ZYX"
         if (size := _size(metadata.get(f"VoxelSize{axis}")))
     }
-    names = metadata.get("ChannelColors", {}).get("ColorNames", ())
+    names = values.sequence(values.mapping(metadata, "ChannelColors"), "ColorNames")
     return TiffMetadata(sizes, "µm" if sizes else UNKNOWN_UNIT, tuple(map(str, names)))
 
 
@@ -89,7 +99,10 @@ def _imagej(metadata: Mapping[str, Any], series: TiffPageSeries) -> TiffMetadata
     if not {"unit", "spacing"} & set(metadata):
         return TiffMetadata(channels=channels)
     sizes = _per_pixel(series.keyframe) | _z_size(metadata.get("spacing"))
-    return TiffMetadata(sizes, unit_symbol(str(metadata.get("unit", ""))), channels)
+    unit = str(metadata.get("unit", ""))
+    units = {"Y": str(metadata.get("yunit", unit)), "Z": str(metadata.get("zunit", unit))}
+    in_common = {axis: (size, unit_symbol(units.get(axis, unit))) for axis, size in sizes.items()}
+    return TiffMetadata(*common_unit(dict(sorted(in_common.items(), reverse=True))), channels)  # X comes last
 
 
 def _imagej_channels(metadata: Mapping[str, Any], series: TiffPageSeries) -> tuple[str, ...]:
@@ -104,14 +117,15 @@ def _imagej_channels(metadata: Mapping[str, Any], series: TiffPageSeries) -> tup
     return tuple(map(str, names)) if repeats and n_channels > 1 else ()
 
 
-def _shaped(metadata: Mapping[str, Any], page: TiffPage) -> TiffMetadata:
+def _shaped(metadata: Mapping[str, Any], page: TiffPage, values: Values) -> TiffMetadata:
     """Read the JSON of tifffile: a list of voxel sizes, or a z spacing beside the resolution."""
-    unit = unit_symbol(str(metadata.get("unit", "")))
-    channels = tuple(map(str, metadata.get("channels", ())))
-    spacing = metadata.get("spacing_zyx", metadata.get("spacing"))
+    unit = unit_symbol(values.text(metadata, "unit"))
+    channels = tuple(map(str, values.sequence(metadata, "channels")))
+    key = "spacing_zyx" if "spacing_zyx" in metadata else "spacing"
+    spacing = metadata.get(key)
     if isinstance(spacing, list):
-        axes = "ZYX"[-len(spacing) :]
-        return TiffMetadata(dict(zip(axes, map(float, spacing), strict=False)), unit, channels)
+        sizes = values.sizes(metadata, key, min(3, len(spacing)))
+        return TiffMetadata(dict(zip("ZYX"[-len(spacing) :], sizes, strict=False)), unit, channels)
     if spacing is None and unit == UNKNOWN_UNIT:
         return _plain(page)
     return TiffMetadata(_per_pixel(page) | _z_size(spacing), unit, channels)

@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io.attributes import attribute_axes, attribute_sizes
-from napari_unet.core.io.axes import AXES, common_unit, unit_symbol
+from napari_unet.core.io.axes import AXES, UNKNOWN_UNIT, common_unit, unit_symbol
 from napari_unet.core.io.damage import Unreadable, readable, shown
 from napari_unet.core.io.image import Image, Region, make_image
+from napari_unet.core.io.multiscales import finest, ome_metadata, transformations
 from napari_unet.core.io.names import check_position, image_stem
+from napari_unet.core.io.values import Values
 
 if TYPE_CHECKING:
     import zarr
 
 _LISTED = 5
 # the array, its axes, voxel sizes with their unit, and names of channels
-_Facts = tuple["zarr.Array[Any]", str, dict[str, float], str, list[str]]
+_Facts = tuple["zarr.Array[Any]", str, Mapping[str, float], str, Sequence[str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,13 +111,19 @@ def open_zarr(path: Path, axes: str | None = None, position: int | None = None) 
 
     with readable(path, FileNotFoundError):
         node = zarr.open(str(path), mode="r")
-        if isinstance(node, zarr.Group) and not _ome(node).get("multiscales"):
+        if isinstance(node, zarr.Group) and not ome_metadata(node).get("multiscales"):
             node = _chosen(path, node, position)
         else:
             check_position(position, ("",), path.name)
-        facts = _plain(node, axes) if isinstance(node, zarr.Array) else _multiscale(path, node, axes)
+        values = Values(image_stem(path))
+        facts = (
+            _plain(node, axes, values)
+            if isinstance(node, zarr.Array)
+            else _multiscale(path, node, axes, values)
+        )
     array, letters, sizes, unit, channels = facts
-    return make_image(ZarrPixels(path, array), letters, sizes, unit, channels, image_stem(path))
+    pixels = ZarrPixels(path, array)
+    return make_image(pixels, letters, sizes, unit, channels, image_stem(path), values.notes)
 
 
 def zarr_positions(path: Path) -> tuple[str, ...]:
@@ -124,7 +132,7 @@ def zarr_positions(path: Path) -> tuple[str, ...]:
 
     with readable(path, FileNotFoundError):
         node = zarr.open(str(path), mode="r")
-        if isinstance(node, zarr.Array) or _ome(node).get("multiscales"):
+        if isinstance(node, zarr.Array) or ome_metadata(node).get("multiscales"):
             return ("",)
         names = tuple(_images(path, node))
         return names if len(names) > 1 else ("",)
@@ -137,18 +145,13 @@ def zarr_format(path: Path) -> str:
     with readable(path, FileNotFoundError):
         node = zarr.open(str(path), mode="r")
         plain = f"Zarr v{node.metadata.zarr_format}"
-        if isinstance(node, zarr.Group) and not _ome(node).get("multiscales"):
+        if isinstance(node, zarr.Group) and not ome_metadata(node).get("multiscales"):
             node = _chosen(path, node, None)
         if isinstance(node, zarr.Array):
             return plain
-        version = _ome(node).get("version") or _ome(node)["multiscales"][0].get("version", "")
+        ome, values = ome_metadata(node), Values("")
+        version = values.text(ome, "version") or values.text(finest(ome)[0], "version")
         return f"OME-Zarr {version} ({plain})".replace("  ", " ")
-
-
-def _ome(group: "zarr.Group") -> Mapping[str, Any]:
-    """Return OME's metadata: from 0.5 on they have a name of their own."""
-    attributes = dict(group.attrs)
-    return attributes.get("ome", attributes)  # type: ignore[return-value]
 
 
 def _chosen(path: Path, group: "zarr.Group", position: int | None) -> "zarr.Group | zarr.Array[Any]":
@@ -166,10 +169,10 @@ def _chosen(path: Path, group: "zarr.Group", position: int | None) -> "zarr.Grou
 
 def _images(path: Path, group: "zarr.Group") -> Iterator[str]:
     """Names of the images in a group: of a plate's wells, of bioformats2raw's series, of its members."""
-    ome = _ome(group)
+    ome = ome_metadata(group)
     if "plate" in ome:
         for well in ome["plate"]["wells"]:
-            images = _ome(_member(path, group, well["path"]))["well"]["images"]  # type: ignore[arg-type]
+            images = ome_metadata(_member(path, group, well["path"]))["well"]["images"]
             yield from (f"{well['path']}/{image['path']}" for image in images)
     elif "well" in ome:
         yield from (image["path"] for image in ome["well"]["images"])
@@ -181,40 +184,40 @@ def _images(path: Path, group: "zarr.Group") -> Iterator[str]:
 
 def _series(path: Path, group: "zarr.Group") -> Iterator[str]:
     """Images of bioformats2raw: as listed in OME/, else numbered."""
-    listed = _ome(_member(path, group, "OME")).get("series")  # type: ignore[arg-type]
+    listed = ome_metadata(_member(path, group, "OME")).get("series")
     numbers = (str(number) for number in itertools.count())
     yield from listed or itertools.takewhile(lambda name: name in group, numbers)
 
 
 def _image_members(group: "zarr.Group") -> Iterator[str]:
     """Members that are images; else an array, if there is but one."""
-    names = sorted(name for name, member in group.groups() if _ome(member).get("multiscales"))
+    names = sorted(name for name, member in group.groups() if ome_metadata(member).get("multiscales"))
     if not names:
         arrays = list(group.array_keys())
         names = arrays if len(arrays) == 1 else []
     yield from names
 
 
-def _plain(array: "zarr.Array[Any]", axes: str | None) -> _Facts:
+def _plain(array: "zarr.Array[Any]", axes: str | None, values: Values) -> _Facts:
     attributes: dict[str, Any] = dict(array.attrs)
     names = getattr(array.metadata, "dimension_names", None) or ()
-    letters = axes or attribute_axes(attributes, array.ndim, names)
-    sizes, unit = attribute_sizes(attributes, letters.upper())
-    return array, letters, sizes, unit, []
+    letters = axes or attribute_axes(attributes, array.ndim, names, values)
+    sizes, unit = attribute_sizes(attributes, letters.upper(), values)
+    return array, letters, sizes, unit, ()
 
 
-def _multiscale(path: Path, group: "zarr.Group", axes: str | None) -> _Facts:
+def _multiscale(path: Path, group: "zarr.Group", axes: str | None, values: Values) -> _Facts:
     import zarr
 
-    ome = _ome(group)
-    multiscale = ome["multiscales"][0]
-    dataset = multiscale["datasets"][0]
+    ome = ome_metadata(group)
+    multiscale, dataset = finest(ome)
     array = _member(path, group, dataset["path"])
     if not isinstance(array, zarr.Array):
         raise ValueError(f"{dataset['path']!r} is no array")
-    letters = _letters(multiscale, array.ndim)
-    sizes, unit = _sizes(multiscale, dataset, letters)
-    channels = [str(channel.get("label", "")) for channel in ome.get("omero", {}).get("channels", [])]
+    letters = _letters(multiscale, array.ndim, values)
+    sizes, unit = _sizes(multiscale, dataset, letters, values)
+    named = values.sequence(values.mapping(ome, "omero"), "channels")
+    channels = [values.text(channel, "label") for channel in named]
     return array, axes or letters, sizes, unit, channels
 
 
@@ -226,30 +229,43 @@ def _member(path: Path, group: "zarr.Group", name: str) -> "zarr.Group | zarr.Ar
     return member
 
 
-def _letters(multiscale: Mapping[str, Any], n_dimensions: int) -> str:
-    """0.1 and 0.2 are always TCZYX, 0.3 has names, later ones have names and types."""
-    axes = multiscale.get("axes")
-    if axes is None:
-        return AXES[-n_dimensions:]
-    return "".join(map(_letter, axes))
+def _letters(multiscale: Mapping[str, Any], n_dimensions: int, values: Values) -> str:
+    """Axes of an image: 0.1 and 0.2 are always TCZYX, 0.3 has names, later ones have names and types."""
+    axes = values.sequence(multiscale, "axes")
+    letters = [letter for axis in axes if (letter := _letter(axis))]
+    if axes and len(letters) == n_dimensions:
+        return "".join(letters)
+    if axes:
+        values.ignore("axes", axes)
+    return AXES[-n_dimensions:]
 
 
-def _letter(axis: str | Mapping[str, Any]) -> str:
-    if isinstance(axis, str):
-        return axis.upper()
-    return {"channel": "C", "time": "T"}.get(axis.get("type", ""), str(axis["name"]).upper())
+def _letter(axis: Any) -> str:
+    match axis:
+        case {"type": "channel"}:
+            return "C"
+        case {"type": "time"}:
+            return "T"
+        case {"name": str(name)} | str(name):
+            return name.upper()
+    return ""
 
 
 def _sizes(
-    multiscale: Mapping[str, Any], dataset: Mapping[str, Any], letters: str
+    multiscale: Mapping[str, Any], dataset: Mapping[str, Any], letters: str, values: Values
 ) -> tuple[dict[str, float], str]:
     """Multiply the scales of the level and of the whole; nothing is known without any."""
-    steps = [*dataset.get("coordinateTransformations", ()), *multiscale.get("coordinateTransformations", ())]
-    scales: list[Sequence[float]] = [step["scale"] for step in steps if step.get("type") == "scale"]
-    if not scales:
-        return {}, "pixel"
-    axes = multiscale.get("axes") or [{}] * len(letters)
-    units = [unit_symbol(axis.get("unit", "")) if isinstance(axis, dict) else "pixel" for axis in axes]
+    found = [
+        scale
+        for holder in (dataset, multiscale)
+        for scale in transformations(holder, "scale", len(letters), values)
+    ]
+    scales = list(filter(None, found))
+    if not scales or len(scales) < len(found):
+        return {}, UNKNOWN_UNIT
+    axes = values.sequence(multiscale, "axes")
+    units = [unit_symbol(values.text(axis, "unit")) for axis in axes]
+    units = units if len(units) == len(letters) else [UNKNOWN_UNIT] * len(letters)
     sizes = {
         letter: (math.prod(scale[i] for scale in scales), units[i])
         for i, letter in enumerate(letters)
