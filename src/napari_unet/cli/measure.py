@@ -59,6 +59,8 @@ def measure(
         typer.secho("Stopped: nothing is written", fg=typer.colors.RED, err=True)
         raise typer.Exit(INTERRUPTED) from None
     typer.echo(f"{out}: {summary(table, labels)}")
+    for note in dict.fromkeys((*labels.notes, *(intensities.notes if intensities else ()))):
+        typer.echo(note, err=True)
     for hint in hints(table):
         typer.echo(hint, err=True)
 

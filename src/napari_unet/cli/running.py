@@ -12,7 +12,6 @@ import typer
 from napari_unet.cli.inputs import Input
 
 if TYPE_CHECKING:
-    from napari_unet.core.io import Image
     from napari_unet.core.layouts import SegmentConfig
     from napari_unet.core.modelfile import Model
     from napari_unet.core.request import Request
@@ -75,7 +74,7 @@ class Job:
         except KeyboardInterrupt:
             typer.secho(stopped(request), fg=typer.colors.RED, err=True)
             raise typer.Exit(INTERRUPTED) from None
-        return summary(request.image, result, n_before, perf_counter() - start)
+        return summary(request, result, n_before, perf_counter() - start)
 
     def _segment(self, request: "Request") -> "StackResult":
         from napari_unet.cli.progress import segmenting_shown
@@ -141,8 +140,8 @@ def stopped(request: "Request") -> str:
     )
 
 
-def summary(image: "Image", result: "StackResult", n_before: int, seconds: float) -> Outcome:
-    """Say what was done in this run, and how."""
+def summary(request: "Request", result: "StackResult", n_before: int, seconds: float) -> Outcome:
+    """Say what was done in this run, how, and in what the result differs from what was asked for."""
     from napari_unet.core.devices import describe_device
     from napari_unet.core.io import count_missing_chunks
 
@@ -151,6 +150,7 @@ def summary(image: "Image", result: "StackResult", n_before: int, seconds: float
         f"tile {_times(plan.grid.tile_shape)}, halo {_times(plan.grid.halo)}, {plan.precision}, "
         f"{describe_device(result.device)}"
     )
+    image = request.image
     n_missing = count_missing_chunks(image)
     notes = {
         f"went on after {n_before:,} of {len(plan):,} tiles": n_before,
@@ -158,7 +158,8 @@ def summary(image: "Image", result: "StackResult", n_before: int, seconds: float
         f"{n_missing:,} chunks of the image are missing and read as its fill value": n_missing,
     }
     n_voxels = result.n_voxels * (len(plan) - n_before) // len(plan)
-    return Outcome(n_voxels, seconds, how, tuple(note for note, count in notes.items() if count))
+    counted = [note for note, count in notes.items() if count]
+    return Outcome(n_voxels, seconds, how, (*counted, *request.notes))
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_unet.core.annotations import SavedAnnotation, common_meaning, pixels_of
 from napari_unet.core.io import Image, read_labels
+from napari_unet.core.io.singletons import with_axes_of
 from napari_unet.core.normalise import Intensity, choose_method, measure_intensity, normalise
 from napari_unet.core.rims import Annotation
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example, Task, annotated_classes
@@ -16,6 +17,8 @@ from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example, Task, 
 Unlabelled = Literal["background", "ignore"]
 MANY_CLASSES = 5
 """From so many on, with gaps between their values, classes look like objects."""
+MAX_ID = 2**53
+"""Larger values are renumbered: signed integers and tables are not sure to hold them."""
 WIDE = 0.8
 """Share of a plane's side from which what is called an object looks like strokes of background."""
 
@@ -138,13 +141,14 @@ def read_examples(
     meaning = common_meaning([labels for _, labels in pairs])
     if meaning is not None:
         options = LabelOptions(meaning.task, "ignore", (), options.planes, options.ndim, meaning.background)
+    pairs = [(image, _with_axes_of(labels, image)) for image, labels in pairs]
     first = pairs[0][0]
     _check_alike([image for image, _ in pairs], options.ndim)
     for image, labels in pairs:
         _check_pair(image, pixels_of(labels), options)
     measured = [image_intensity(image) for image, _ in pairs]
     method = normalisation or choose_method(measured)
-    notes: list[str] = []
+    notes = list(dict.fromkeys(note for pair in pairs for each in pair for note in pixels_of(each).notes))
     examples = [
         example
         for (image, labels), intensity in zip(pairs, measured, strict=True)
@@ -216,6 +220,12 @@ def annotation_of(labels: Annotation, options: LabelOptions, *, complete: bool =
     return np.where(values == 0, options.background, values) if complete else values
 
 
+def _with_axes_of(labels: Image | SavedAnnotation, image: Image) -> Image | SavedAnnotation:
+    if isinstance(labels, SavedAnnotation):
+        return replace(labels, labels=with_axes_of(labels.labels, image))
+    return with_axes_of(labels, image)
+
+
 def _at_time(labels: Image | SavedAnnotation, t: int, options: LabelOptions) -> LabelOptions:
     if isinstance(labels, SavedAnnotation):
         return replace(options, complete=labels.complete_planes(t))
@@ -283,7 +293,7 @@ def _regions(image: Image, ndim: int) -> Iterator[tuple[slice, ...]]:
 
 def _annotation(name: str, labels: Image, t: int, options: LabelOptions, notes: list[str]) -> Annotation:
     """Annotation of all planes; those that are not wanted or hold no label are unlabelled."""
-    values = read_labels(labels, t=t)
+    values = compact_ids(read_labels(labels, t=t))
     planes = values.reshape(-1, *values.shape[-2:])
     annotation = np.zeros(planes.shape, np.int64)
     wanted = range(len(planes)) if options.planes is None else sorted(set(options.planes))
@@ -296,6 +306,27 @@ def _annotation(name: str, labels: Image, t: int, options: LabelOptions, notes: 
         when = f" at time {t}" if labels.n_timepoints > 1 else ""
         notes.append(f"{name}: planes {_ranges(empty)}{when} hold no label and count as unlabelled")
     return annotation.reshape(values.shape)
+
+
+def compact_ids(values: NDArray[Any]) -> NDArray[Any]:
+    """Give values that do not fit into a signed integer smaller ones that do not occur; the others stay.
+
+    Examples
+    --------
+    >>> compact_ids(np.array([0, 1, 7, 2**63, 2**64 - 1], np.uint64))
+    array([0, 1, 7, 8, 9], dtype=uint64)
+    """
+    large = values > MAX_ID
+    if not large.any():
+        return values
+    first = int(values[~large].max(initial=0)) + 1
+    compacted = values.copy()
+    numbers, places = np.unique(values[large], return_inverse=True)
+    free = np.arange(first, first + len(numbers))
+    if first + len(numbers) > MAX_ID:
+        raise ValueError(f"the labels hold values up to {numbers[-1]}: renumber them from 1 on")
+    compacted[large] = free.astype(values.dtype)[places]
+    return compacted
 
 
 def _classes(

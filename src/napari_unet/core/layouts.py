@@ -6,13 +6,16 @@ from typing import get_args
 
 from napari_unet.core.calibration import check_tiling
 from napari_unet.core.io import Image
-from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit
+from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit, is_length
 from napari_unet.core.io.image import override
 from napari_unet.core.modelfile import Model
 from napari_unet.core.objects import ObjectRules, check_min_size
 from napari_unet.core.resampling import resampled
 from napari_unet.core.results import Finding, Kind, ResultLayout, ScoreType
 from napari_unet.core.targets import OBJECT_CLASSES
+
+SPACING_RATIO = 1.2
+"""Pixels of image and model that differ by more are worth a note."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,40 @@ def seen_image(model: Model, image: Image, config: SegmentConfig) -> Image:
     spacing = dict(zip(image.spatial_axes, image.spacing, strict=True))
     for axis, size in zip(model.axes, model.spacing, strict=True):
         sizes, _ = common_unit({"model": (size, model.unit), "image": (1.0, image.unit)})
-        spacing[axis] = sizes["model"]
+        spacing[axis] = sizes.get("model", size)
     return resampled(image, tuple(spacing.values()))
+
+
+def result_notes(model: Model, image: Image, config: SegmentConfig) -> tuple[str, ...]:
+    """Say in what a result will differ from what one may expect, a sentence each.
+
+    Parameters
+    ----------
+    model : Model
+    image : Image
+        As it was opened.
+    config : SegmentConfig
+
+    Returns
+    -------
+    tuple of str
+        What of the file is not used, channels that the model does not take, another pixel size.
+    """
+    used = with_model_channels(model, image)
+    notes = list(image.notes)
+    if used.n_channels < image.n_channels:
+        chosen = ", ".join(name or "unnamed" for name in used.channels)
+        notes.append(f"{image.name}: {used.n_channels} of {image.n_channels} channels are used ({chosen})")
+    if not config.match_spacing and is_length(model.unit) and is_length(image.unit):
+        sizes, unit = common_unit(
+            {"model": (model.spacing[-1], model.unit), "image": (image.spacing[-1], image.unit)}
+        )
+        if not 1 / SPACING_RATIO <= sizes["model"] / sizes["image"] <= SPACING_RATIO:
+            notes.append(
+                f"{image.name} has pixels of {sizes['image']:.4g} {unit} and the model was trained on "
+                f"{sizes['model']:.4g} {unit}: --match-spacing brings them together"
+            )
+    return tuple(notes)
 
 
 def _is_known(spacing: Sequence[float], unit: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from napari.utils.notifications import show_info
+from napari.utils.notifications import show_info, show_warning
 from numpy.typing import NDArray
 
 from napari_unet.core.io import Image, list_positions, open_image, open_stack
@@ -50,6 +50,8 @@ def read_layers(path: Paths) -> list[LayerData]:
 
 def _all_layers(path: Path) -> list[LayerData]:
     image = open_image(path)
+    for note in image.notes:
+        show_warning(note)
     levels = find_levels(image)
     layers = _image_layers(image, levels)
     for labels in levels.labels:

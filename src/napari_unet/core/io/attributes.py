@@ -5,31 +5,34 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from napari_unet.core.io.axes import AXES, PLAIN_AXES, UNKNOWN_UNIT, spatial_of, unit_symbol
+from napari_unet.core.io.axes import AXES, UNKNOWN_UNIT, plain_axes, spatial_of, unit_symbol
 from napari_unet.core.io.values import Values, is_size
 
 _SIZES = ("element_size_um", "resolution", "voxel_size", "spacing")  # Fiji and ilastik; N5 and Zarr from EM
 
 
 def attribute_axes(
-    attributes: Mapping[str, Any], n_dimensions: int, names: Sequence[Any] = (), values: Values | None = None
+    attributes: Mapping[str, Any],
+    shape: Sequence[int],
+    names: Sequence[Any] = (),
+    values: Values | None = None,
 ) -> str:
     """Return the axes that attributes or names of dimensions tell, else YX, ZYX, CZYX or TCZYX.
 
     Examples
     --------
-    >>> attribute_axes({"axistags": '{"axes": [{"key": "z"}, {"key": "y"}, {"key": "x"}, {"key": "c"}]}'}, 4)
-    'ZYXC'
-    >>> attribute_axes({}, 3, ("time", "y", "x")), attribute_axes({}, 3, ("a", "b", "c"))
+    >>> attribute_axes({"axistags": '{"axes": [{"key": "y"}, {"key": "x"}, {"key": "c"}]}'}, (8, 8, 2))
+    'YXC'
+    >>> attribute_axes({}, (5, 8, 8), ("time", "y", "x")), attribute_axes({}, (5, 8, 8), ("a", "b", "c"))
     ('TYX', 'ZYX')
     """
     values = values or Values("")
     stated = [values.plain(attributes, key) for key in ("axes", "_ARRAY_DIMENSIONS")]
     for candidate in (names, _axistags(attributes, values), *stated):
         letters = "".join(str(name)[:1].upper() for name in candidate)
-        if len(letters) == n_dimensions == len(set(letters) & set(AXES)):
+        if len(letters) == len(shape) == len(set(letters) & set(AXES)):
             return letters
-    return PLAIN_AXES.get(n_dimensions, "")
+    return plain_axes(shape)
 
 
 def attribute_sizes(

@@ -1,11 +1,11 @@
 """Axes are a string such as "TCZYX"; a unit of length is a symbol such as "µm"."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 AXES = "TCZYX"
 SPATIAL = "ZYX"
 UNKNOWN_UNIT = "pixel"
-PLAIN_AXES = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}  # of an array that does not say what it is
+_PLAIN_AXES = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}
 
 _PREFIXES = {
     "Q": ("quetta", 30), "R": ("ronna", 27), "Y": ("yotta", 24), "Z": ("zetta", 21), "E": ("exa", 18),
@@ -59,6 +59,19 @@ def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
             f"name the dimensions of {shape} with --axes"
         )
     return axes
+
+
+def plain_axes(shape: Sequence[int]) -> str:
+    """Return the axes of an array that does not say what it is, "" where there is no telling.
+
+    A last axis of size 1 is taken for that of a single channel: no image is one pixel wide.
+
+    >>> plain_axes((5, 64, 64)), plain_axes((64, 64, 1)), plain_axes((2,))
+    ('ZYX', 'YXC', '')
+    """
+    if len(shape) > 2 and shape[-1] == 1 < min(shape[-3:-1]):
+        return {2: "YXC", 3: "ZYXC", 4: "TZYXC"}.get(len(shape) - 1, "")
+    return _PLAIN_AXES.get(len(shape), "")
 
 
 def spatial_of(axes: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io.attributes import attribute_axes, attribute_sizes
-from napari_unet.core.io.axes import PLAIN_AXES
+from napari_unet.core.io.axes import plain_axes
 from napari_unet.core.io.damage import Unreadable, readable, shown
 from napari_unet.core.io.image import Image, Region, make_image
 from napari_unet.core.io.names import image_stem, split_member
@@ -66,7 +66,7 @@ def open_hdf5(path: Path, axes: str | None = None) -> Image:
         labels = [dimension.label for dimension in dataset.dims]
         attributes = _attributes(dataset)
         values = Values(image_stem(file_path))
-        letters = axes or attribute_axes(attributes, dataset.ndim, labels, values)
+        letters = axes or attribute_axes(attributes, dataset.shape, labels, values)
         sizes, unit = attribute_sizes(attributes, letters.upper(), values)
         pixels = Hdf5Pixels(file_path, member, dataset.shape, np.dtype(dataset.dtype))
     return make_image(pixels, letters, sizes, unit, (), image_stem(file_path), values.notes)
@@ -168,7 +168,7 @@ def _images(file: "h5py.File") -> dict[str, int]:
     found: dict[str, int] = {}
 
     def look(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset) and node.ndim in PLAIN_AXES and node.dtype.kind in "buif":
+        if isinstance(node, h5py.Dataset) and plain_axes(node.shape) and node.dtype.kind in "buif":
             found[f"/{name}"] = int(node.size)
 
     file.visititems(look)

@@ -13,6 +13,7 @@ from napari_unet.core.io.axes import check_axes, known_spacing, spatial_of
 from napari_unet.core.io.source import Source
 
 Region = tuple[slice, ...]
+ALPHA_DROPPED = "its alpha (opacity) is dropped: it is no channel of the image"
 
 
 class LazyArray(Protocol):

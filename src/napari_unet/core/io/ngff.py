@@ -8,6 +8,8 @@ from napari_unet.core.io.layout import Layout
 from napari_unet.core.io.pyramid import Level
 
 PROVENANCE = "napari-unet"  # key of our own attributes
+STATED_AXES = "axes"
+"""Key of the axes of a result, of an OME-TIFF beside its provenance."""
 _TYPES = {"T": "time", "C": "channel"}
 
 

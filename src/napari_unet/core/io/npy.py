@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_unet.core.io.axes import PLAIN_AXES
+from napari_unet.core.io.axes import plain_axes
 from napari_unet.core.io.damage import readable
 from napari_unet.core.io.image import Image, make_image
 from napari_unet.core.io.mapped import MappedPixels
@@ -35,4 +35,4 @@ def open_npy(path: Path, axes: str | None = None) -> Image:
         mapped = np.lib.format.open_memmap(path, mode="r")
         order = "C" if mapped.flags.c_contiguous else "F"
         pixels = MappedPixels(path, mapped.offset, mapped.shape, mapped.dtype, order)  # type: ignore[arg-type]
-    return make_image(pixels, axes or PLAIN_AXES.get(mapped.ndim, ""), {}, "pixel", (), image_stem(path))
+    return make_image(pixels, axes or plain_axes(mapped.shape), {}, "pixel", (), image_stem(path))

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from napari_unet.core.io.damage import readable
 from napari_unet.core.io.names import TIFF_SUFFIXES, is_zarr
-from napari_unet.core.io.ngff import PROVENANCE
+from napari_unet.core.io.ngff import PROVENANCE, STATED_AXES
 from napari_unet.core.io.tiff import read_info
 
 
@@ -51,6 +51,7 @@ def _of_ome_tiff(path: Path) -> dict[str, Any]:
         entries = f".//{{*}}MapAnnotation[@Namespace='{PROVENANCE}']//{{*}}M"
         found = ElementTree.fromstring(xml).iterfind(entries)
         values = {str(entry.get("K")): entry.text or "" for entry in found}
+        values.pop(STATED_AXES, None)
         return {key: json.loads(value) if value.startswith("{") else value for key, value in values.items()}
 
 

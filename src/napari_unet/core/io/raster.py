@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from napari_unet.core.io.damage import readable
-from napari_unet.core.io.image import Image, Region, make_image
+from napari_unet.core.io.image import ALPHA_DROPPED, Image, Region, make_image
 from napari_unet.core.io.names import image_stem
 
 _GREY = {"1": "1", "L": "L", "LA": "L", "La": "L", "I;16": "I;16", "I;16B": "I;16", "I": "I"}
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _PNG_GREY_ALPHA = 4
 _DAMAGE = (OSError, SyntaxError)  # what Pillow raises on damaged bytes
 _DTYPES = {"1": np.bool_, "L": np.uint8, "P": np.uint8, "RGB": np.uint8, "I;16": np.uint16, "I": np.int32}
@@ -69,13 +70,15 @@ def open_raster(path: Path, axes: str | None = None, *, indices: bool = False) -
     with _open_picture(path) as picture, readable(path, *_DAMAGE):
         mode = _target_mode(picture, indices=indices)
         size = (picture.height, picture.width)
+        has_alpha = picture.mode in _WITH_ALPHA
     depth, colour_type = _png_header(path)
     if depth == 16 and colour_type == _PNG_GREY_ALPHA:
         mode = "L"  # Pillow calls these RGBA
     dtype = np.dtype(np.uint16 if depth == 16 and mode in ("L", "RGB") else _DTYPES[mode])
     shape = (*size, 3) if mode == "RGB" else size
     pixels = RasterPixels(path, shape, dtype, mode)
-    return make_image(pixels, axes or "YXC"[: len(shape)], {}, "pixel", (), image_stem(path))
+    notes = [f"{image_stem(path)}: {ALPHA_DROPPED}"] * has_alpha
+    return make_image(pixels, axes or "YXC"[: len(shape)], {}, "pixel", (), image_stem(path), notes)
 
 
 def _open_picture(path: Path) -> Pillow.Image:

@@ -14,15 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import TiffFile, TiffPageSeries
 
+from napari_unet.core.io.axes import AXES
 from napari_unet.core.io.damage import readable
-from napari_unet.core.io.image import Image, LazyArray, Region, make_image
+from napari_unet.core.io.image import ALPHA_DROPPED, ChannelView, Image, LazyArray, Region, make_image
 from napari_unet.core.io.mapped import MappedPixels
 from napari_unet.core.io.names import TIFF_SUFFIXES, check_position, image_stem
+from napari_unet.core.io.ngff import PROVENANCE, STATED_AXES
+from napari_unet.core.io.singletons import SingletonView
 from napari_unet.core.io.tiff_metadata import known_axes, read_metadata
 from napari_unet.core.io.tiff_pixels import PagedTiff, lone_keyframe, read_segments
 
 _CUT_DESCRIPTION = re.compile(r"TiffTag 270 .*invalid value offset")
 _SEVERAL = frozenset({"ome", "shaped", "generic"})  # elsewhere further series are thumbnails and labels
+_ALPHA = (1, 2)  # TIFF 6.0, tag ExtraSamples: multiplied into the colours, or not
 _KINDS = {"ome": "OME-TIFF", "imagej": "ImageJ TIFF", "lsm": "LSM"}
 
 
@@ -80,10 +84,35 @@ def open_tiff(path: Path, axes: str | None = None, position: int | None = None) 
         metadata = read_metadata(tif, series, image_stem(path))
         if axis := _position_axis(tif):
             data, raw_axes = PositionView(data, raw_axes.index(axis), chosen), raw_axes.replace(axis, "")
+        elif stated := _stated_axes(tif, raw_axes):
+            data, raw_axes = SingletonView(data, raw_axes, stated), stated
+        alpha = _alpha(series)
     axes = axes or known_axes(raw_axes, data.shape, path.name)
-    return make_image(
-        data, axes, metadata.sizes, metadata.unit, metadata.channels, image_stem(path), metadata.notes
-    )
+    name, notes, samples = image_stem(path), metadata.notes, raw_axes.find("S")
+    if alpha and samples >= 0 and data.shape[samples] > 1:
+        data = ChannelView(data, samples, tuple(range(data.shape[samples] - 1)))
+        notes = (*notes, f"{name}: {ALPHA_DROPPED}")
+    return make_image(data, axes, metadata.sizes, metadata.unit, metadata.channels, name, notes)
+
+
+def _alpha(series: TiffPageSeries) -> bool:
+    """Whether the last sample of a pixel is its opacity, which is no channel of the image."""
+    extra = series.keyframe.extrasamples
+    return bool(extra) and int(extra[-1]) in _ALPHA
+
+
+def _stated_axes(tif: TiffFile, axes: str) -> str:
+    """Return the axes that a result of ours says it has, with those of size 1; "" where it says none."""
+    if PROVENANCE not in (tif.ome_metadata or ""):
+        return ""
+    entries = f".//{{*}}MapAnnotation[@Namespace='{PROVENANCE}']//{{*}}M[@K='{STATED_AXES}']"
+    try:
+        found = ElementTree.fromstring(tif.ome_metadata or "").find(entries)
+    except ElementTree.ParseError:  # tifffile does without such metadata too
+        return ""
+    stated = "" if found is None else found.text or ""
+    is_more = stated != axes and "".join(axis for axis in stated if axis in axes) == axes
+    return stated if is_more and set(stated) <= set(AXES) and len(set(stated)) == len(stated) else ""
 
 
 def tiff_positions(path: Path) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from napari_unet.core.io.damage import readable
 from napari_unet.core.io.image import Region
 from napari_unet.core.io.layout import Layout, stored
-from napari_unet.core.io.ngff import PROVENANCE
+from napari_unet.core.io.ngff import PROVENANCE, STATED_AXES
 
 _IMAGEJ_DTYPES = (np.uint8, np.uint16, np.float32)
 _IMAGEJ_LIMIT = 2**32 - 2**25  # beyond it the offsets need BigTIFF, which ImageJ's own reader does not know
@@ -86,11 +87,16 @@ def open_tiff_result(path: Path, layout: Layout) -> TiffSink:
     """Open for writing what `create_tiff` has made; ValueError where it is another."""
     with readable(path), tifffile.TiffFile(path) as tif:
         series = tif.series[0]
-        offset, there = series.dataoffset, (series.shape, series.dtype)
+        # axes of size 1 are not in every kind of metadata
+        offset, there = series.dataoffset, (_squeezed(series.shape), series.dtype)
         ends = (offset or 0) + layout.n_bytes
-    if offset is None or there != (layout.shape, layout.dtype) or path.stat().st_size < ends:
+    if offset is None or there != (_squeezed(layout.shape), layout.dtype) or path.stat().st_size < ends:
         raise ValueError(f"{path} is another result or not whole; remove it and start anew")
     return TiffSink(path, offset, layout.shape, layout.dtype.newbyteorder("<"))
+
+
+def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
 
 
 def _suits_imagej(layout: Layout) -> bool:
@@ -133,12 +139,12 @@ def _ome(layout: Layout) -> dict[str, Any]:
         metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": unit}
     if any(layout.channels):
         metadata["Channel"] = {"Name": list(layout.channels)}
-    if layout.provenance:
-        values = {
-            key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for key, value in layout.provenance.items()
-        }
-        metadata["MapAnnotation"] = {"Namespace": PROVENANCE, "Value": values}
+    values = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in layout.provenance.items()
+    }
+    # OME has all of TCZYX; which of those of size 1 are meant, only this says
+    metadata["MapAnnotation"] = {"Namespace": PROVENANCE, "Value": {**values, STATED_AXES: layout.axes}}
     # tifffile's default is random, and the same run shall give the same bytes
     return metadata | {"UUID": str(uuid5(NAMESPACE_URL, f"napari-unet:{layout}"))}
 

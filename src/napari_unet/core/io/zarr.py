@@ -201,7 +201,7 @@ def _image_members(group: "zarr.Group") -> Iterator[str]:
 def _plain(array: "zarr.Array[Any]", axes: str | None, values: Values) -> _Facts:
     attributes: dict[str, Any] = dict(array.attrs)
     names = getattr(array.metadata, "dimension_names", None) or ()
-    letters = axes or attribute_axes(attributes, array.ndim, names, values)
+    letters = axes or attribute_axes(attributes, array.shape, names, values)
     sizes, unit = attribute_sizes(attributes, letters.upper(), values)
     return array, letters, sizes, unit, ()
 

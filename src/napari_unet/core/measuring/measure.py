@@ -13,6 +13,7 @@ from napari_unet.core.io import Image
 from napari_unet.core.io.axes import UNKNOWN_UNIT
 from napari_unet.core.io.image import named
 from napari_unet.core.io.opening import check_labels
+from napari_unet.core.io.singletons import with_axes_of
 from napari_unet.core.measuring.columns import Table, make_table
 from napari_unet.core.measuring.scenes import Region, Scene, block_shape, blocks_of
 from napari_unet.core.measuring.shapes import Shape, measure_shape
@@ -92,6 +93,7 @@ def measure_objects(
     check_labels(objects)
     if image is not None:
         image = named(image)
+        image = with_axes_of(image, objects)
         _check_alike(objects, image)
         objects = _with_spacing_of(objects, image)
     scenes = _scenes(objects, image, planes)
