@@ -306,7 +306,7 @@ def test_blank_planes_and_planes_of_nan_simply_work(good, capsys):
     with pytest.raises(SystemExit) as ended:
         main([str(each) for each in with_output(good, good / "out.tif", "planes.tif")["segment"]])
     assert not ended.value.code and tifffile.imread(good / "out.tif").shape == (2, 4, 32, 32)
-    assert "1,024 pixels were NaN or infinite and read as 0" in capsys.readouterr().out
+    assert "1,024 pixels were NaN or infinite: they are 0 in the result" in capsys.readouterr().out
 
 
 def test_a_model_of_planes_starts_no_volumes(good, capsys):

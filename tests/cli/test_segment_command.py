@@ -76,7 +76,7 @@ def test_nan_is_counted_in_the_summary(model, tmp_path, capsys):
     array[3, 4:6] = np.nan
     tifffile.imwrite(tmp_path / "nan.tif", array)
     assert run(model, tmp_path / "nan.tif", "--out", tmp_path / "out.tif") == 0
-    assert "2 pixels were NaN or infinite and read as 0" in capsys.readouterr().out
+    assert "2 pixels were NaN or infinite: they are 0 in the result" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

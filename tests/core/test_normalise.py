@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.core.normalise import (
@@ -60,8 +60,9 @@ def test_a_large_stack_is_sampled_in_at_most_64_small_chunks():
 
     def read(region):
         seen.append(region)
-        return np.zeros((1, *(part.stop - part.start for part in region)), np.uint8)
+        return rng.integers(0, 255, (1, *(part.stop - part.start for part in region)), np.uint8)
 
+    rng = np.random.default_rng(0)
     measure_intensity(read, (3, 5000, 100_000, 100_000))
     assert len(seen) == 64
     assert sum(np.prod([part.stop - part.start for part in region]) for region in seen) <= 64 * 128 * 128
@@ -135,3 +136,77 @@ def test_dim_structures_are_lifted_in_mostly_dark_images_only():
 def test_an_unknown_way_to_normalise_is_refused():
     with pytest.raises(ValueError, match=r"'zscore': choose one of percentile, percentile-asinh"):
         Intensity((0.0,), (1.0,), method="zscore")
+
+
+CELLS = np.random.default_rng(0).normal(1000, 200, (64, 64)).round()
+
+
+@given(
+    before=st.tuples(st.integers(0, 300), st.integers(0, 300)),
+    after=st.tuples(st.integers(0, 900), st.integers(0, 900)),
+    fill=st.sampled_from([0, -1, 65535, 3e9]),
+)
+@settings(max_examples=25, deadline=None)
+def test_padding_of_any_size_and_value_changes_nothing(before, after, fill):
+    """But for thin padding, which may be anything."""
+    before, after = (tuple(0 if 0 < n < 9 else n for n in each) for each in (before, after))
+    padded = np.pad(CELLS, tuple(zip(before, after, strict=True)), constant_values=fill)[None]
+    expected, found = measure(CELLS[None]), measure(padded)
+    assert (found.low, found.high, found.median) == (expected.low, expected.high, expected.median)
+    inside = tuple(slice(at, at + 64) for at in before)
+    assert (normalise(padded, found)[(0, *inside)] == normalise(CELLS[None], expected)[0]).all()
+    outside = np.ones(padded.shape[1:], bool)
+    outside[inside] = False
+    assert (normalise(padded, found)[0, outside] == -1).all()
+
+
+def test_content_is_found_in_a_mosaic_and_in_a_sparse_stack():
+    mosaic = np.zeros((1, 3000, 3000), np.uint16)
+    mosaic[0, 2000:2064, 500:564] = CELLS
+    stack = np.zeros((1, 300, 256, 256), np.uint16)
+    for z in (40, 170, 250):
+        stack[0, z, 100:164, 100:164] = CELLS
+    expected = measure(CELLS[None].astype(np.uint16))
+    for image in (mosaic, stack):
+        found = measure(image)
+        assert found.low == pytest.approx(expected.low, rel=0.03)
+        assert found.high == pytest.approx(expected.high, rel=0.03)
+
+
+def test_an_empty_image_of_any_size_is_read_in_a_bounded_number_of_small_pieces():
+    seen = []
+
+    def read(region):
+        seen.append(np.prod([part.stop - part.start for part in region]))
+        return np.zeros((1, *(part.stop - part.start for part in region)), np.uint8)
+
+    found = measure_intensity(read, (5000, 100_000, 100_000))
+    assert found.low == (0.0,) and found.high == (1.0,)
+    assert len(seen) == 64 + 1024 + 8192 and max(seen) <= 128 * 128
+
+
+def test_dark_background_without_noise_is_no_padding_where_the_image_has_such_pixels():
+    """An 8-bit image of dim nuclei has solid black areas, and black pixels everywhere else too."""
+    rng = np.random.default_rng(0)
+    image = np.zeros((1, 400, 400), np.uint8)
+    image[0, :200, :200] = rng.poisson(0.5, (200, 200))
+    image[0, 50:80, 50:80] = rng.integers(50, 200, (30, 30))
+    found = measure(image)
+    assert not found.padding
+    low, high, median = (float(np.percentile(image, q)) for q in (1, 99.8, 50))
+    assert (found.low, found.high, found.median) == ((low,), (high,), (median,))
+
+
+def test_pixels_that_are_not_finite_are_as_dark_as_the_background():
+    """Raw 0 may be the brightest value that there is."""
+    values = CELLS[None] - 5000
+    values[0, :, :16] = np.nan
+    values[0, 0, 0], values[0, 0, 1] = np.inf, -np.inf
+    result = normalise(values, measure(values))
+    assert (result[0, :, :16] == -1).all() and np.isfinite(result).all()
+
+
+def test_channels_are_padded_by_themselves():
+    image = np.stack([np.pad(CELLS, 100), np.pad(CELLS, 100, constant_values=7000)])
+    found = measure(image)
+    assert found.padding == (0.0, 7000.0) and found.low[0] == found.low[1]

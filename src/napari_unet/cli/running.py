@@ -154,7 +154,7 @@ def summary(request: "Request", result: "StackResult", n_before: int, seconds: f
     n_missing = count_missing_chunks(image)
     notes = {
         f"went on after {n_before:,} of {len(plan):,} tiles": n_before,
-        f"{result.n_nonfinite:,} pixels were NaN or infinite and read as 0": result.n_nonfinite,
+        f"{result.n_nonfinite:,} pixels were NaN or infinite: they are 0 in the result": result.n_nonfinite,
         f"{n_missing:,} chunks of the image are missing and read as its fill value": n_missing,
     }
     n_voxels = result.n_voxels * (len(plan) - n_before) // len(plan)

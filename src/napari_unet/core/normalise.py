@@ -1,12 +1,14 @@
 """Intensity statistics, measured once per image or stack and never per tile, and what is done with them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 Region = tuple[slice, ...]
 Read = Callable[[Region], NDArray[Any]]
@@ -18,6 +20,16 @@ CLIP = (-3.0, 5.0)
 METHODS = ("percentile", "percentile-asinh")
 BEND = 0.1
 """Share of the range up to which the inverse hyperbolic sine is about linear; it is logarithmic above."""
+SOLID = 9
+"""Side of a square of equal pixels that is padding rather than background: noise has none."""
+RARE = 0.02
+"""Share of pixels that are no padding below which more chunks are read, and padding never counts."""
+MORE_CHUNKS = (1024, 8192)
+"""Chunks that are read where there are hardly any pixels but padding."""
+MOST_AT_ONCE = 2**24
+"""Pixels that are read at once, and kept to be measured."""
+TEXTURE, MAX_COMPARED = 32, 100_000
+"""Values that the content of a padded image has at least, of so many pixels."""
 DARK = 0.2
 """Images whose median lies below this share of the range are mostly dark, as fluorescence is."""
 
@@ -34,12 +46,15 @@ class Intensity:
         One per channel where it has been measured.
     method : {"percentile", "percentile-asinh"}
         Whether what lies between is linear, or compressed so that dim structures show beside bright ones.
+    padding : tuple of (float or None)
+        Value of each channel that surrounds the image and does not occur in it; it counts as low.
     """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
     median: tuple[float, ...] = ()
     method: str = METHODS[0]
+    padding: tuple[float | None, ...] = ()
 
     def __post_init__(self) -> None:
         pairs = list(zip(self.low, self.high, strict=True))
@@ -53,7 +68,8 @@ def measure_intensity(read: Read, shape: Sequence[int]) -> Intensity:
     """Measure robust lowest, highest and median intensities from at most 64 chunks.
 
     Small images are read whole; of others, chunks of at most 128x128 pixels at fixed, seeded positions that
-    spread evenly along every axis.
+    spread evenly along every axis. Where these hold hardly anything but padding, as in a mosaic or a sparse
+    stack, up to 8192 chunks are read, and the padding does not count.
 
     Parameters
     ----------
@@ -72,13 +88,68 @@ def measure_intensity(read: Read, shape: Sequence[int]) -> Intensity:
     --------
     >>> image = np.arange(101.0).reshape(1, 1, 101)
     >>> measure_intensity(lambda region: image[:, *region], (1, 101))
-    Intensity(low=(1.0,), high=(99.8,), median=(50.0,), method='percentile')
+    Intensity(low=(1.0,), high=(99.8,), median=(50.0,), method='percentile', padding=())
     """
     chunks = [read(region) for region in sample_regions(shape, (CHUNK_SIDE, CHUNK_SIDE), N_CHUNKS)]
-    channels = zip(*chunks, strict=True)
-    ranges = [_range(np.concatenate([chunk.ravel() for chunk in channel])) for channel in channels]
-    low, high, median = zip(*ranges, strict=True)
-    return Intensity(low, high, median)
+    fills = [_most_frequent([chunk[channel] for chunk in chunks]) for channel in range(len(chunks[0]))]
+    channels = _sampled(chunks, fills)
+    for n_chunks in MORE_CHUNKS:
+        if any(channel.is_enough for channel in channels):
+            break
+        channels = _sampled((read(region) for region in _many_regions(shape, n_chunks)), fills)
+    low, high, median, padding = zip(*(channel.measured() for channel in channels), strict=True)
+    is_padded = any(value is not None for value in padding)
+    return Intensity(low, high, median, padding=padding if is_padded else ())
+
+
+def _sampled(chunks: Iterable[NDArray[Any]], fills: Sequence[Any]) -> list["_Channel"]:
+    """Collect the pixels of chunks (C, …) by channel."""
+    channels = [_Channel(fill) for fill in fills]
+    for chunk in chunks:
+        for channel, pixels in zip(channels, chunk, strict=True):
+            channel.add(pixels)
+    return channels
+
+
+class _Channel:
+    """Pixels of a channel, with and without padding: solid areas of the most frequent value."""
+
+    def __init__(self, fill: Any) -> None:
+        self._fill = fill
+        self._n_pixels = self._n_finite = 0
+        self._every: list[NDArray[Any]] = [np.empty(0)]
+        self._content: list[NDArray[Any]] = [np.empty(0)]
+
+    def add(self, pixels: NDArray[Any]) -> None:
+        """Take a chunk."""
+        finite, content = pixels[np.isfinite(pixels)], _without_padding(pixels, self._fill)
+        self._n_pixels, self._n_finite = self._n_pixels + pixels.size, self._n_finite + finite.size
+        self._content.append(content)
+        if len(content) and self._n_pixels <= MOST_AT_ONCE:  # padding by the gigabyte says nothing more
+            self._every.append(finite)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there are pixels that are no padding."""
+        return sum(map(len, self._content)) > RARE * self._n_pixels
+
+    def measured(self) -> tuple[float, float, float, float | None]:
+        """Low, high and median, without padding where it is some; and the value of the padding."""
+        every, content = np.concatenate(self._every), np.concatenate(self._content)
+        if not len(content):
+            return *_range(np.full(min(self._n_finite, 1), self._fill)), None
+        low, high, median = _range(content)
+        is_padded = len(content) < self._n_finite and _is_textured(content)
+        if is_padded and not low <= float(self._fill) <= high:
+            return low, high, median, float(self._fill)
+        if is_padded and len(content) < RARE * self._n_finite:
+            return low, high, median, None
+        return *_range(every), None
+
+
+def _is_textured(content: NDArray[Any]) -> bool:
+    """Tell a picture from clean shapes on a clean background, which is no padding."""
+    return len(np.unique(content[:MAX_COMPARED])) >= TEXTURE
 
 
 def choose_method(intensities: Sequence[Intensity]) -> str:
@@ -152,7 +223,8 @@ def normalise(array: NDArray[Any], intensity: Intensity) -> NDArray[np.float32]:
     Parameters
     ----------
     array : ndarray (C, …)
-        Raw pixels of any real type; pixels that are not finite count as raw 0.
+        Raw pixels of any real type. Padding and pixels that are not finite count as the low of their
+        channel: raw 0 may be the brightest value that there is.
     intensity : Intensity
         One range per channel.
 
@@ -178,11 +250,16 @@ def normalise(array: NDArray[Any], intensity: Intensity) -> NDArray[np.float32]:
     if len(array) != len(intensity.low):
         raise ValueError(f"the array has {len(array)} channels and the intensities {len(intensity.low)}")
     out = np.empty(array.shape, np.float32)
-    for pixels, result, low, high in zip(array, out, intensity.low, intensity.high, strict=True):
+    paddings = intensity.padding or (None,) * len(array)
+    for pixels, result, low, high, padding in zip(
+        array, out, intensity.low, intensity.high, paddings, strict=True
+    ):
         with np.errstate(over="ignore", invalid="ignore"):  # NaN, and what overflows is clipped anyway
             # wide integers lose their last digits in float32: subtract in float64
             values = pixels.astype(np.result_type(pixels.dtype, np.float32))
-            values[~np.isfinite(values)] = 0
+            values[~np.isfinite(values)] = low
+            if padding is not None:
+                values[pixels == padding] = low
             values -= (low + high) / 2
             values *= 2 / (high - low)
             if intensity.method == "percentile-asinh":
@@ -202,6 +279,37 @@ def count_nonfinite(array: NDArray[Any]) -> int:
     if not np.issubdtype(array.dtype, np.inexact):
         return 0
     return int(array.size - np.count_nonzero(np.isfinite(array)))
+
+
+def _most_frequent(chunks: Sequence[NDArray[Any]]) -> Any:
+    pixels = np.concatenate([chunk[np.isfinite(chunk)] for chunk in chunks])
+    values, counts = np.unique(pixels, return_counts=True)
+    return values[counts.argmax()] if len(values) else 0
+
+
+def _without_padding(channel: NDArray[Any], fill: Any) -> NDArray[Any]:
+    """Return the finite pixels of a channel that lie in no solid square of the fill value."""
+    is_fill = channel == fill
+    if is_fill.all():
+        return channel[is_fill][:0]
+    square = (*(1,) * (channel.ndim - 2), *(min(SOLID, size) for size in channel.shape[-2:]))[-channel.ndim :]
+    padding = ndimage.binary_opening(is_fill, np.ones(square, bool)) if is_fill.any() else is_fill
+    kept: NDArray[Any] = channel[np.isfinite(channel) & ~padding]
+    return kept
+
+
+def _many_regions(shape: Sequence[int], n_chunks: int) -> Iterator[Region]:
+    """Spread more chunks, or cover everything, in pieces that fit into memory."""
+    regions = sample_regions(shape, (CHUNK_SIDE, CHUNK_SIDE), n_chunks)
+    if len(regions) > 1:
+        yield from regions
+        return
+    outer = [range(size) for size in shape[:-2]]
+    rows = max(1, MOST_AT_ONCE // shape[-1])
+    for place in product(*outer):
+        for start in range(0, shape[-2], rows):
+            part = slice(start, min(start + rows, shape[-2]))
+            yield (*(slice(at, at + 1) for at in place), part, slice(0, shape[-1]))
 
 
 def _range(pixels: NDArray[Any]) -> tuple[float, float, float]:

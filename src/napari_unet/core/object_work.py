@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_unet.core.io.layout import ReadableSink
 from napari_unet.core.joining import touching
 from napari_unet.core.linking import overlaps
-from napari_unet.core.objects import fill_holes, find_seeds, grow_seeds, smallest_seed
+from napari_unet.core.objects import fill_holes, find_seeds, grow_seeds, has_no_data, smallest_seed
 from napari_unet.core.plan import Block
 from napari_unet.core.results import Finding
 from napari_unet.core.tiling import Region, Shape
@@ -138,7 +138,9 @@ class ObjectWork:
         grown = grow_seeds(seeds, scores, self._finding.rules) if self._finding.grows else seeds
         if not self._finding.fill_holes:
             return grown
-        return fill_holes(grown, self._finding.halo(self._ndim)).astype(np.uint32)
+        filled = fill_holes(grown, self._finding.halo(self._ndim)).astype(np.uint32)
+        filled[has_no_data(scores)] = 0
+        return filled
 
     def _find_overlaps(self, task: int, _: object) -> Note:
         """Count the pixels of a block's objects, and those that they share with the next plane's."""

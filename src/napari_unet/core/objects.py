@@ -99,6 +99,17 @@ def object_scores(probabilities: ArrayLike) -> NDArray[np.uint8]:
     return scores
 
 
+def set_no_data(scores: NDArray[np.uint8], missing: NDArray[np.bool_]) -> None:
+    """Mark in place where scores (2, *spatial) have no data: core without foreground, which none have."""
+    scores[0][missing], scores[1][missing] = 0, SCALE
+
+
+def has_no_data(scores: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where scores (2, *spatial) are marked by `set_no_data`."""
+    marked: NDArray[np.bool_] = (scores[0] == 0) & (scores[1] == SCALE)
+    return marked
+
+
 def find_seeds(scores: ArrayLike, rules: ObjectRules) -> NDArray[np.uint32]:
     """Find the connected parts of the core within the foreground.
 
@@ -245,6 +256,7 @@ def find_objects(
     objects: Objects = grow_seeds(find_seeds(scores, rules), scores, rules)
     if fill:
         objects = fill_holes(objects, largest_hole)
+        objects[has_no_data(np.asarray(scores))] = 0
     least = rules.min_size if min_size is None else min_size
     kept = np.bincount(objects.ravel(), minlength=1) >= max(1, least)
     if not keep_border:

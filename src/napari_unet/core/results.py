@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io import Image
-from napari_unet.core.objects import ObjectRules, find_objects, object_scores
+from napari_unet.core.objects import ObjectRules, find_objects, object_scores, set_no_data
 from napari_unet.core.targets import ClassLabel
 from napari_unet.core.tiling import Region, Shape
 
@@ -188,6 +188,13 @@ class ResultLayout:
         if self.needs_probabilities:
             return self._likeliest(said)
         return np.array(self._values, self.dtype).take(said)
+
+    def blank(self, encoded: NDArray[Any], missing: NDArray[np.bool_]) -> None:
+        """Write 0 into what `encode` returns, in place, where the image has no data."""
+        if self.kind == "objects":
+            set_no_data(encoded, missing)
+        else:
+            encoded[..., missing] = 0
 
     def _likeliest(self, probabilities: NDArray[np.float32]) -> NDArray[Any]:
         """Return the likeliest output value, where several classes have the same one."""

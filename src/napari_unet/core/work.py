@@ -23,12 +23,16 @@ Note = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Ready:
-    """A block that has been read: normalised planes or one volume (C, *read), and how many pixels are NaN."""
+    """A block that has been read: normalised planes or one volume (C, *read), and which pixels are NaN.
+
+    ``missing`` are the block's own pixels, ([n,] *write), where some channel has no data; None = nowhere.
+    """
 
     task: int
     block: Block
     planes: tuple[NDArray[np.float32], ...]
     n_nonfinite: int
+    missing: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +71,12 @@ class BlockWork:
         region = (*block.outer[1:], *block.tile.read)
         read = partial(self.image.read, t=block.outer[0].start)
         pixels = read_mirrored(read, region, shape)  # C, [n,] *read
-        n_nonfinite = count_nonfinite(pixels[(slice(None),) * len(block.outer) + self._own(block)])
+        own = pixels[(slice(None),) * len(block.outer) + self._own(block)]
+        n_nonfinite = count_nonfinite(own)
+        missing = ~np.isfinite(own).all(axis=0) if n_nonfinite else None
         pixels = normalise(pixels, self.plan.intensity)
         planes = tuple(pixels.swapaxes(0, 1)) if len(block.outer) > 1 else (pixels,)
-        return Ready(task, block, planes, n_nonfinite)
+        return Ready(task, block, planes, n_nonfinite, missing)
 
     def predict(self, ready: Sequence[Ready]) -> list[NDArray[Any]]:
         """Predict the planes of blocks at once and make of each block ([C,] [n,] *write) what is written.
@@ -81,7 +87,11 @@ class BlockWork:
         n_at_once = self.predictor.batch_size(self.plan.grid.read_shape)  # a block may have more planes
         batches = (planes[start : start + n_at_once] for start in range(0, len(planes), n_at_once))
         encoded = (each for batch in batches for each in self._encoded(batch))
-        return [self._assemble([next(encoded) for _ in each.planes]) for each in ready]
+        results = [self._assemble([next(encoded) for _ in each.planes]) for each in ready]
+        for each, result in zip(ready, results, strict=True):
+            if each.missing is not None:
+                self.layout.blank(result, each.missing)
+        return results
 
     def place(self, block: Block) -> Region:
         """Return where a block lies in the result."""
