@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from napari_unet.core import devices
+from napari_unet.core.cgroups import room_in_groups
 from napari_unet.core.devices import (
     can_reuse_memory,
     choose_device,
@@ -142,11 +143,13 @@ def test_the_limit_of_a_container_counts(most, expected, tmp_path, monkeypatch):
     group = tmp_path / "sys/fs/cgroup/job"
     group.mkdir(parents=True)
     (group / "memory.max").write_text(f"{most}\n")
-    (group / "memory.stat").write_text("anon 1000\nfile 70\n")
+    (group / "memory.current").write_text("1070\n")
+    (group / "memory.stat").write_text("anon 1000\ninactive_file 70\n")
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_text("0::/job\n")
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 8 kB\n")
     monkeypatch.setattr(
         devices, "Path", lambda *parts: tmp_path.joinpath(*(str(p).lstrip("/") for p in parts))
     )
+    monkeypatch.setattr(devices, "room_in_groups", lambda: room_in_groups(tmp_path))
     assert free_memory(torch.device("cpu")) == (8 * 1024 if expected is None else expected)

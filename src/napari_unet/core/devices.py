@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import torch
 
+from napari_unet.core.cgroups import room_in_groups
+
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 T = TypeVar("T")
@@ -169,18 +171,6 @@ def can_reuse_memory() -> bool:
     return sys.platform == "linux" and is_main and hasattr(ctypes.CDLL(None), "mallopt")  # musl has none
 
 
-def _room_in_group() -> int:
-    """Return the bytes that a container or a job of a cluster leaves to this process."""
-    with suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-        name = next(line for line in lines if line.startswith("0::")).removeprefix("0::/")
-        group = Path("/sys/fs/cgroup", name)
-        most = int((group / "memory.max").read_text())  # "max" where there is no limit
-        facts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return max(0, most - int(facts["anon"]))
-    return sys.maxsize
-
-
 def free_memory(device: torch.device) -> int:
     """Return the bytes that are free on a device; a guess where the system does not tell."""
     if device.type == "cuda":  # what torch keeps for itself is free for the next tile
@@ -189,7 +179,7 @@ def free_memory(device: torch.device) -> int:
     with suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable"):
-                return min(int(line.split()[1]) * 1024, _room_in_group())
+                return min(int(line.split()[1]) * 1024, room_in_groups())
     if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return 4 * 2**30

@@ -291,7 +291,7 @@ def _without_padding(channel: NDArray[Any], fill: Any) -> NDArray[Any]:
     """Return the finite pixels of a channel that lie in no solid square of the fill value."""
     is_fill = channel == fill
     if is_fill.all():
-        return channel[is_fill][:0]
+        return np.empty(0, channel.dtype)
     square = (*(1,) * (channel.ndim - 2), *(min(SOLID, size) for size in channel.shape[-2:]))[-channel.ndim :]
     padding = ndimage.binary_opening(is_fill, np.ones(square, bool)) if is_fill.any() else is_fill
     kept: NDArray[Any] = channel[np.isfinite(channel) & ~padding]

@@ -4,6 +4,7 @@ import shutil
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -440,3 +441,32 @@ def _overwrite(path: Path, offset: int, content: bytes) -> None:
     with open(path, "r+b") as file:
         file.seek(offset)
         file.write(content)
+
+
+def test_a_damaged_file_in_another_thread_does_not_damage_this_one(tmp_path):
+    """The logger of tifffile, whose records tell of some damage, belongs to the whole process."""
+    sound, damaged = tmp_path / "sound.tif", tmp_path / "damaged.tif"
+    tifffile.imwrite(sound, np.zeros((9, 9), np.uint8), imagej=True)
+    content = bytearray(sound.read_bytes())
+    with tifffile.TiffFile(sound) as tif:
+        tag = tif.pages[0].tags[270]
+        content[tag.offset + 8 : tag.offset + 12] = (2**31).to_bytes(4, "little")
+    damaged.write_bytes(content)
+    begun, stop, refused = Barrier(2), Event(), []
+
+    def read_damaged():
+        begun.wait()
+        while not stop.is_set():
+            with pytest.raises(ValueError, match="cannot be read"):
+                open_image(damaged)
+            refused.append(True)
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(read_damaged)
+        begun.wait()
+        try:
+            while len(refused) < 40 and not other.done():
+                assert open_image(sound).axes == "YX"
+        finally:
+            stop.set()
+        other.result()

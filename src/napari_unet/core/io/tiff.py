@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import LogRecord, getLogger
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 from xml.etree import ElementTree
 
@@ -204,10 +205,16 @@ def _named_files(tif: TiffFile) -> set[str]:
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """Raise what tifffile would only log: a description that is cut off, and with it axes and spacing."""
+    """Raise what tifffile would only log: a description that is cut off, and with it axes and spacing.
+
+    Its logger is that of the whole process: what it says in other threads is about other files.
+    """
     messages: list[str] = []
+    reader = get_ident()
 
     def collect(record: LogRecord) -> bool:
+        if record.thread != reader:
+            return True
         messages.append(record.getMessage())
         return False
 

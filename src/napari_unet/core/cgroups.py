@@ -1,0 +1,90 @@
+"""Memory that a container, SLURM or systemd leaves to this process."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class _Hierarchy:
+    """Files of one version of control groups, where its groups may be mounted, and its page cache."""
+
+    mounts: tuple[str, ...]
+    limits: tuple[str, ...]
+    usage: str
+    cache: str
+
+
+_V2 = _Hierarchy(
+    ("sys/fs/cgroup", "sys/fs/cgroup/unified"),
+    ("memory.max", "memory.high"),
+    "memory.current",
+    "inactive_file",
+)
+_V1 = _Hierarchy(
+    ("sys/fs/cgroup/memory",), ("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"
+)
+
+
+def room_in_groups(root: Path = Path("/")) -> int:
+    """Return the bytes that control groups leave to this process: the least of its own and all above it.
+
+    A group that says "max" has no limit, but those above it may have one. What is used does not count files
+    that the system would drop at once.
+
+    Parameters
+    ----------
+    root : Path
+        Where /proc and /sys are.
+
+    Returns
+    -------
+    int
+        `sys.maxsize` where there is no limit.
+    """
+    return min(_rooms(root), default=sys.maxsize)
+
+
+def _rooms(root: Path) -> Iterator[int]:
+    for hierarchy, name in _own_groups(root):
+        for mount in hierarchy.mounts:
+            top = root / mount
+            group = top / name.strip("/")
+            # in a container the name may be one of the host: then only the top is there
+            for each in (group, *group.parents):
+                yield from _room_of(each, hierarchy)
+                if each == top:
+                    break
+
+
+def _own_groups(root: Path) -> Iterator[tuple[_Hierarchy, str]]:
+    """Name the groups of this process: lines of number:controllers:path."""
+    with suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, name = (*line.split(":", 2), "", "")[:3]
+            if controllers == "":
+                yield _V2, name
+            elif "memory" in controllers.split(","):
+                yield _V1, name
+
+
+def _room_of(group: Path, hierarchy: _Hierarchy) -> Iterator[int]:
+    limits = [limit for name in hierarchy.limits if (limit := _number(group / name)) is not None]
+    if limits:
+        used = (_number(group / hierarchy.usage) or 0) - _cached(group, hierarchy.cache)
+        yield max(0, min(limits) - max(0, used))
+
+
+def _number(file: Path) -> int | None:
+    with suppress(OSError, ValueError):  # "max" is no limit
+        return int(file.read_text())
+    return None
+
+
+def _cached(group: Path, name: str) -> int:
+    with suppress(OSError, ValueError):
+        facts = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return int(dict(fact for fact in facts if len(fact) == 2).get(name, 0))
+    return 0
