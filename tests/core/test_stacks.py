@@ -281,7 +281,7 @@ def test_only_what_a_tile_needs_is_read_at_once(tmp_path):
         def __getitem__(self, region):
             sizes = [part.stop - part.start for part in region]
             self.largest = max(self.largest, int(np.prod(sizes)))
-            return np.zeros(sizes, np.uint8)
+            return np.resize(np.arange(251, dtype=np.uint8), sizes)  # an empty image is searched for content
 
     data = Watched()
     updates = segment_stack(

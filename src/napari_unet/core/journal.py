@@ -10,6 +10,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
+from napari_unet.core.io.disk import sync_folder
+
 JSON = Any
 
 MOST_TASKS = 10**9  # of a phase; a damaged number shall not cost more memory than that
@@ -18,6 +20,8 @@ MOST_TASKS = 10**9  # of a phase; a damaged number shall not cost more memory th
 class Journal:
     """Lines of JSON in a file: the first says what is being done, each other one which task is done.
 
+    Whoever notes a task has waited until what it has written is on the disk: a power failure may take the
+    last lines, but none that remains speaks of what is lost.
     A line that a crash has cut short does not count. One process writes at a time: who owns the folder.
 
     Parameters
@@ -67,6 +71,7 @@ class Journal:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)  # at once: a killed run leaves all of the header or nothing
+        sync_folder(path.parent)
         return cls(path)
 
     def __enter__(self) -> Self:

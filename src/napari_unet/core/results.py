@@ -190,11 +190,15 @@ class ResultLayout:
         return np.array(self._values, self.dtype).take(said)
 
     def blank(self, encoded: NDArray[Any], missing: NDArray[np.bool_]) -> None:
-        """Write 0 into what `encode` returns, in place, where the image has no data."""
+        """Write 0 into what `encode` returns, in place, where the image has no data; axes of 1 may differ."""
+        if self.kind == "labels":
+            encoded[missing.reshape(encoded.shape)] = 0
+            return
+        inside = missing.reshape(encoded.shape[1:])
         if self.kind == "objects":
-            set_no_data(encoded, missing)
+            set_no_data(encoded, inside)
         else:
-            encoded[..., missing] = 0
+            encoded[:, inside] = 0
 
     def _likeliest(self, probabilities: NDArray[np.float32]) -> NDArray[Any]:
         """Return the likeliest output value, where several classes have the same one."""

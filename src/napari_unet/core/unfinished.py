@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from napari_unet.core.io.disk import disk_errors
+from napari_unet.core.io.disk import disk_errors, sync_all
 from napari_unet.core.io.labels import register_labels
 from napari_unet.core.io.lock import OwnFolder
 from napari_unet.core.io.result import check_format, check_output, create_result, publish
@@ -197,6 +197,7 @@ class Unfinished:
         with self.disk_errors():
             np.save(self.request.numbers_path, numbers)
             self._create_result(self.plan)
+            sync_all(self.folder)
             self.journal.note("count", 0, {"n_objects": self._n_objects})
 
     def _publish(self) -> None:
@@ -220,6 +221,7 @@ class Unfinished:
                 self._create_parts(plan)
             else:
                 self._create_result(plan)
+            sync_all(self.folder)  # the journal names nothing that a power failure could take
             Journal.create(self._journal_path, header)
 
     def _create_result(self, plan: StackPlan) -> None:

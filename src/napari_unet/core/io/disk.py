@@ -5,8 +5,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from napari_unet.core.io.layout import Layout
@@ -49,6 +49,17 @@ def sync_file(path: Path) -> None:
     """Wait until the bytes of a file are on the disk."""
     with open(path, "rb+") as handle:
         os.fsync(handle.fileno())
+
+
+def sync_files(files: Iterable[Path], top: Path) -> None:
+    """Wait until the bytes of those files that exist are on the disk, and their names up to a folder."""
+    folders = set()
+    for file in files:
+        with suppress(FileNotFoundError):  # blocks of zeros have none
+            sync_file(file)
+            folders |= {folder for folder in file.parents if folder.is_relative_to(top)}
+    for folder in sorted(folders, reverse=True):
+        sync_folder(folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -138,7 +138,7 @@ def open_result(temporary: Path, layout: Layout) -> ResultSink:
         Where it is not there.
     """
     if result_suffix(temporary).endswith(".zarr"):
-        return open_zarr_result(temporary, layout)
+        return open_zarr_result(temporary, layout, is_synced=True)
     return open_tiff_result(temporary, layout)
 
 

@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from napari_unet.core.io.damage import readable
+from napari_unet.core.io.disk import sync_file
 from napari_unet.core.io.image import Region
 from napari_unet.core.io.layout import Layout, stored
 from napari_unet.core.io.ngff import PROVENANCE, STATED_AXES
@@ -27,12 +28,13 @@ _BLOCK = 2**22
 
 @dataclass(frozen=True)
 class TiffSink:
-    """Uncompressed pixels in one run of the file, mapped only for the time of a write."""
+    """Uncompressed pixels in one run of the file, mapped only for a write; synced as a `ZarrSink` is."""
 
     path: Path
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    is_synced: bool = False
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -43,6 +45,9 @@ class TiffSink:
         """Store `array` at `region`."""
         pixels = np.memmap(self.path, self.dtype, "r+", self.offset, self.shape)
         pixels[region] = stored(array, self.dtype.newbyteorder("="))
+        if self.is_synced:
+            pixels.flush()
+            sync_file(self.path)
 
     def read(self, region: Region) -> NDArray[Any]:
         """Return a copy of `region`."""
@@ -92,7 +97,7 @@ def open_tiff_result(path: Path, layout: Layout) -> TiffSink:
         ends = (offset or 0) + layout.n_bytes
     if offset is None or there != (_squeezed(layout.shape), layout.dtype) or path.stat().st_size < ends:
         raise ValueError(f"{path} is another result or not whole; remove it and start anew")
-    return TiffSink(path, offset, layout.shape, layout.dtype.newbyteorder("<"))
+    return TiffSink(path, offset, layout.shape, layout.dtype.newbyteorder("<"), is_synced=True)
 
 
 def _squeezed(shape: Sequence[int]) -> tuple[int, ...]:

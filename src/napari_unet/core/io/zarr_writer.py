@@ -1,8 +1,9 @@
 """OME-Zarr, written block by block; the zarr library is imported only where a store is touched."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io.axes import AXES
+from napari_unet.core.io.disk import sync_files
 from napari_unet.core.io.image import Region
 from napari_unet.core.io.labels import store_format
 from napari_unet.core.io.layout import Layout, stored
@@ -26,13 +28,29 @@ _MANY = 4096  # chunk files in one level, above which those of a block share a f
 
 @dataclass(frozen=True, eq=False)
 class ZarrSink:
-    """One array; blocks that are all 0 have no file."""
+    """One array; blocks that are all 0 have no file.
+
+    Where it is synced, a write returns when its bytes are on the disk: a journal may name it then.
+    """
 
     array: "zarr.Array[Any]"
+    is_synced: bool = False
 
     def write(self, region: Region, array: NDArray[Any]) -> None:
         """Store `array` at `region`."""
         self.array[region] = stored(array, self.array.dtype)
+        if self.is_synced:
+            sync_files(self._files(region), self._folder)
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.array.store.root, self.array.path)  # type: ignore[attr-defined]  # of a LocalStore
+
+    def _files(self, region: Region) -> Iterator[Path]:
+        """Files of the chunks, or of the shards, that the region touches."""
+        sides = self.array.shards or self.array.chunks
+        touched = (range(at.start // n, -(-at.stop // n)) for at, n in zip(region, sides, strict=True))
+        return (self._folder / self.array.metadata.encode_chunk_key(place) for place in product(*touched))
 
     def read(self, region: Region) -> NDArray[Any]:
         """Return a copy of `region`."""
@@ -89,7 +107,7 @@ def create_zarr(path: Path, layout: Layout, name: str) -> ZarrResult:
     return open_zarr_result(path, layout)
 
 
-def open_zarr_result(path: Path, layout: Layout) -> ZarrResult:
+def open_zarr_result(path: Path, layout: Layout, *, is_synced: bool = False) -> ZarrResult:
     """Open for writing what `create_zarr` has made; ValueError where it is another."""
     import zarr
 
@@ -100,7 +118,7 @@ def open_zarr_result(path: Path, layout: Layout) -> ZarrResult:
         array = group.get(str(number))
         if not isinstance(array, zarr.Array) or (array.shape, array.dtype) != (level.shape, layout.dtype):
             raise ValueError(f"{path} is another result or not whole; remove it and start anew")
-        sinks.append(ZarrSink(array))
+        sinks.append(ZarrSink(array, is_synced))
     return ZarrResult(path, tuple(sinks), levels, layout.is_labels)
 
 
@@ -141,10 +159,10 @@ def create_parts(
 
 
 def open_parts(path: Path) -> ZarrSink:
-    """Open again what `create_parts` has made."""
+    """Open again what `create_parts` has made; what is written there is synced."""
     import zarr
 
-    return ZarrSink(zarr.open_array(str(path), mode="r+"))
+    return ZarrSink(zarr.open_array(str(path), mode="r+"), is_synced=True)
 
 
 def _create_array(group: "zarr.Group", name: str, level: Level, layout: Layout, separator: str) -> None:
