@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_unet.core import devices
-from napari_unet.core.cgroups import room_in_groups
+from napari_unet.core import memory
 from napari_unet.core.devices import (
     can_reuse_memory,
     choose_device,
@@ -23,6 +22,7 @@ from napari_unet.core.devices import (
     memory_reused,
     repeatable,
 )
+from napari_unet.core.memory import room_in_groups
 
 CPU = torch.device("cpu")
 
@@ -149,7 +149,7 @@ def test_the_limit_of_a_container_counts(most, expected, tmp_path, monkeypatch):
     (tmp_path / "proc/self/cgroup").write_text("0::/job\n")
     (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 8 kB\n")
     monkeypatch.setattr(
-        devices, "Path", lambda *parts: tmp_path.joinpath(*(str(p).lstrip("/") for p in parts))
+        memory, "Path", lambda *parts: tmp_path.joinpath(*(str(p).lstrip("/") for p in parts))
     )
-    monkeypatch.setattr(devices, "room_in_groups", lambda: room_in_groups(tmp_path))
+    monkeypatch.setattr(memory, "room_in_groups", lambda: room_in_groups(tmp_path))
     assert free_memory(torch.device("cpu")) == (8 * 1024 if expected is None else expected)

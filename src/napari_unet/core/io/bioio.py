@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit, unit_symbol
 from napari_unet.core.io.damage import Unreadable, readable, shown
+from napari_unet.core.io.decoding import check_piece
 from napari_unet.core.io.image import Image, Region, make_image
 from napari_unet.core.io.names import check_position, image_stem
 
@@ -54,6 +55,7 @@ def open_bioio(path: Path, axes: str | None = None, position: int | None = None)
         stored = "".join(map(str, kept.dims))
         sizes, unit = _sizes(container)
         names = [str(name) for name in container.channel_names or ()] if "S" not in stored else []
+        check_piece(path, kept.data.chunksize, np.dtype(kept.dtype))
         lazy = BioioPixels(path, kept.data, kept.shape, np.dtype(kept.dtype))
     return make_image(lazy, axes or stored, sizes, unit, names, image_stem(path))
 

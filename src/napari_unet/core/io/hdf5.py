@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_unet.core.io.attributes import attribute_axes, attribute_sizes
 from napari_unet.core.io.axes import plain_axes
 from napari_unet.core.io.damage import Unreadable, readable, shown
+from napari_unet.core.io.decoding import check_piece
 from napari_unet.core.io.image import Image, Region, make_image
 from napari_unet.core.io.names import image_stem, split_member
 from napari_unet.core.io.values import Values
@@ -68,6 +69,8 @@ def open_hdf5(path: Path, axes: str | None = None) -> Image:
         values = Values(image_stem(file_path))
         letters = axes or attribute_axes(attributes, dataset.shape, labels, values)
         sizes, unit = attribute_sizes(attributes, letters.upper(), values)
+        if dataset.chunks is not None:
+            check_piece(file_path, dataset.chunks, dataset.dtype)
         pixels = Hdf5Pixels(file_path, member, dataset.shape, np.dtype(dataset.dtype))
     return make_image(pixels, letters, sizes, unit, (), image_stem(file_path), values.notes)
 
@@ -104,6 +107,9 @@ def _walk(file: "h5py.File", member: str) -> "h5py.Dataset":
         if not names:
             return found
         level = {name: _dataset(file, name) for name in names}
+        for source in level.values():
+            if source.chunks is not None:
+                check_piece(Path(file.filename), source.chunks, source.dtype)
     raise ValueError(f"{member!r} is made of virtual datasets in circles")
 
 

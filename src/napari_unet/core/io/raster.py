@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from napari_unet.core.io.damage import readable
+from napari_unet.core.io.decoding import check_piece
 from napari_unet.core.io.image import ALPHA_DROPPED, Image, Region, make_image
 from napari_unet.core.io.names import image_stem
 
@@ -76,6 +77,7 @@ def open_raster(path: Path, axes: str | None = None, *, indices: bool = False) -
         mode = "L"  # Pillow calls these RGBA
     dtype = np.dtype(np.uint16 if depth == 16 and mode in ("L", "RGB") else _DTYPES[mode])
     shape = (*size, 3) if mode == "RGB" else size
+    check_piece(path, shape, dtype, "picture")
     pixels = RasterPixels(path, shape, dtype, mode)
     notes = [f"{image_stem(path)}: {ALPHA_DROPPED}"] * has_alpha
     return make_image(pixels, axes or "YXC"[: len(shape)], {}, "pixel", (), image_stem(path), notes)

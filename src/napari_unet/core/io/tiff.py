@@ -17,6 +17,7 @@ from tifffile import TiffFile, TiffPageSeries
 
 from napari_unet.core.io.axes import AXES
 from napari_unet.core.io.damage import readable
+from napari_unet.core.io.decoding import check_piece
 from napari_unet.core.io.image import ALPHA_DROPPED, ChannelView, Image, LazyArray, Region, make_image
 from napari_unet.core.io.mapped import MappedPixels
 from napari_unet.core.io.names import TIFF_SUFFIXES, check_position, image_stem
@@ -174,6 +175,10 @@ def _lazy_pixels(tif: TiffFile, series: TiffPageSeries, path: Path) -> LazyArray
     pages = [page for page in series if page is not None]
     if len(pages) < len(series) or math.prod(series.shape) != len(pages) * math.prod(series.keyframe.shape):
         raise ValueError(f"only {len(pages)} of its planes are there")
+    if not series.keyframe.is_final:  # else nothing is decoded
+        check_piece(
+            path, series.keyframe.chunks, series.dtype, "tile" if series.keyframe.is_tiled else "strip"
+        )
     return PagedTiff(series.shape, series.dtype, lone_keyframe(pages[0]), read_segments(pages))
 
 

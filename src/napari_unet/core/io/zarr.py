@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_unet.core.io.attributes import attribute_axes, attribute_sizes
 from napari_unet.core.io.axes import AXES, UNKNOWN_UNIT, common_unit, unit_symbol
 from napari_unet.core.io.damage import Unreadable, readable, shown
+from napari_unet.core.io.decoding import check_piece
 from napari_unet.core.io.image import Image, Region, make_image
 from napari_unet.core.io.multiscales import finest, ome_metadata, transformations
 from napari_unet.core.io.names import check_position, image_stem
@@ -33,6 +34,9 @@ class ZarrPixels:
 
     path: Path
     array: "zarr.Array[Any]"
+
+    def __post_init__(self) -> None:
+        check_piece(self.path, self.array.chunks, self.dtype)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_unet.core.cgroups import room_in_groups
+from napari_unet.core.memory import room_in_groups
 
 GIB = 2**30
 

@@ -1,5 +1,6 @@
-"""Memory that a container, SLURM or systemd leaves to this process."""
+"""Memory that this machine, a container, SLURM or systemd leaves to this process."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,6 +27,17 @@ _V2 = _Hierarchy(
 _V1 = _Hierarchy(
     ("sys/fs/cgroup/memory",), ("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file"
 )
+
+
+def available_memory() -> int:
+    """Return the bytes that this process may still take; a guess where the system does not tell."""
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable"):
+                return min(int(line.split()[1]) * 1024, room_in_groups())
+    if "SC_PHYS_PAGES" in getattr(os, "sysconf_names", {}):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 * 2**30
 
 
 def room_in_groups(root: Path = Path("/")) -> int:
