@@ -73,7 +73,9 @@ class Correcting:
         highest = max((v for index in image.planes for v in image.values(index)), default=BACKGROUND)
         slices = image.beside(plane) if model.axes == "ZYX" else []
         found = predicted if box is None else whole_in(predicted, box)
-        numbers: NDArray[np.int64] = accepted_numbers(image.plane(plane), found, slices, highest)[found]
+        # objects of a whole stack have high numbers on each of its planes: no table as long as those
+        few = np.unique(found, return_inverse=True)[1].reshape(found.shape) + int(found.min(initial=1) > 0)
+        numbers: NDArray[np.int64] = accepted_numbers(image.plane(plane), few, slices, highest)[few]
         return numbers
 
     def _is_at_hand(self, image: Annotated, shape: tuple[int, ...]) -> bool:
@@ -135,9 +137,7 @@ def whole_in(predicted: NDArray[Any], box: Box) -> NDArray[Any]:
     """
     outside = np.ones(predicted.shape, bool)
     outside[box] = False
-    goes_on = np.zeros(int(predicted.max(initial=0)) + 1, bool)
-    goes_on[predicted[outside]] = True
-    whole: NDArray[Any] = np.where(goes_on[predicted], 0, predicted)
+    whole: NDArray[Any] = np.where(np.isin(predicted, np.unique(predicted[outside])), 0, predicted)
     if predicted[box].any() and not whole.any():
         raise ValueError("no object is whole in the box: draw a larger one")
     return whole

@@ -15,45 +15,75 @@ Span = tuple[int, int]
 """First pixel, and the one after the last."""
 
 
-def numbered_as_before(found: Objects, before: Objects, highest: int) -> tuple[NDArray[np.uint32], int]:
-    """Give objects the numbers of those that they overlap most, one to one, and others numbers of their own.
-
-    Return them with the highest number that is taken now.
+def free_numbers(plane: Objects, n: int, above: int = 0) -> NDArray[np.uint32]:
+    """Return the lowest numbers above one that no object of a plane has.
 
     Examples
     --------
-    >>> numbered_as_before(np.array([1, 1, 0, 2, 3]), np.array([7, 7, 7, 0, 4]), highest=7)
-    (array([7, 7, 0, 8, 4], dtype=uint32), 8)
+    >>> free_numbers(np.array([0, 2, 5]), 3), free_numbers(np.array([0, 2, 5]), 2, above=4)
+    (array([1, 3, 4], dtype=uint32), array([6, 7], dtype=uint32))
     """
-    numbers = np.zeros(int(found.max(initial=0)) + 1, np.uint32)
+    taken = np.unique(plane[plane > above]).astype(np.int64) - above - 1
+    is_free = np.ones(len(taken) + n, bool)  # so many numbers are enough: no table as long as the highest
+    is_free[taken[taken < len(is_free)]] = False
+    return (np.flatnonzero(is_free)[:n] + above + 1).astype(np.uint32)
+
+
+def settle_numbers(plane: Objects, top: int, above: int = 0) -> None:
+    """Give objects with numbers above the top, which were new, the lowest free ones above a number, in place.
+
+    While pieces are joined new numbers have to be higher than those that were there, which stay.
+
+    Examples
+    --------
+    >>> plane = np.array([0, 2, 9, 7])
+    >>> settle_numbers(plane, top=5)
+    >>> plane
+    array([0, 2, 3, 1])
+    """
+    is_new = plane > top
+    if not is_new.any():
+        return
+    new, places = np.unique(plane[is_new], return_inverse=True)
+    plane[is_new] = free_numbers(np.where(is_new, 0, plane), len(new), above)[places]
+
+
+def numbered_as_before(found: Objects, before: Objects, top: int) -> NDArray[np.uint32]:
+    """Give objects the numbers of those that they overlap most, one to one, and others numbers above the top.
+
+    Examples
+    --------
+    >>> numbered_as_before(np.array([1, 1, 0, 2, 3]), np.array([7, 7, 7, 0, 4]), top=7)
+    array([7, 7, 0, 8, 4], dtype=uint32)
+    """
+    there, places = np.unique(found, return_inverse=True)
+    numbers = np.zeros(len(there), np.uint32)
     pairs = sharing_most(found, before)
-    numbers[pairs[:, 0]] = pairs[:, 1]
-    there = np.unique(found)
-    fresh = there[(numbers[there] == 0) & (there != 0)]
-    numbers[fresh] = highest + 1 + np.arange(len(fresh))
-    return numbers[found], highest + len(fresh)
+    numbers[np.searchsorted(there, pairs[:, 0])] = pairs[:, 1]
+    fresh = np.flatnonzero((numbers == 0) & (there != 0))
+    numbers[fresh] = top + 1 + np.arange(len(fresh))
+    return numbers[places].reshape(found.shape)
 
 
-def part_pieces(plane: Objects, rows: Span, columns: Span, highest: int) -> int:
-    """Give what shares a number inside and outside of a piece, and apart outside of it, numbers of their own.
+def part_pieces(plane: Objects, rows: Span, columns: Span) -> None:
+    """Give what shares a number inside and outside of a piece, and apart outside of it, new numbers.
 
     They may have them from one that was found earlier and went through several pieces. It is done in place;
-    `join_pieces` gives those that go on across the border one number again. Return the highest one.
+    `join_pieces` gives those that go on across the border one number again.
     """
     piece = plane[slice(*rows), slice(*columns)]
-    is_inside = np.zeros(highest + 1, bool)
-    is_inside[piece] = True
-    is_inside[0] = False
-    outside = np.where(is_inside[plane], plane, 0)
+    inside = np.unique(piece[piece != 0])
+    outside = np.where(np.isin(plane, inside), plane, 0)
     outside[slice(*rows), slice(*columns)] = 0
     shared = np.unique(outside[outside != 0])
-    own = np.arange(highest + 1, dtype=plane.dtype)
-    own[shared] = highest + 1 + np.arange(len(shared))
-    piece[...] = own[piece]
     if not len(shared):
-        return highest
+        return
+    fresh = int(plane.max()) + 1 + np.arange(len(shared), dtype=plane.dtype)
+    places = np.searchsorted(shared, piece)
+    is_shared = np.isin(piece, shared)
+    piece[is_shared] = fresh[places[is_shared]]
     box = ndimage.find_objects((outside != 0).view(np.uint8))[0]
-    return _part(plane[box], outside[box], highest + len(shared))
+    _part(plane[box], outside[box], int(plane.max()))
 
 
 def join_pieces(plane: Objects, rows: Span, columns: Span) -> None:
@@ -91,17 +121,16 @@ def facing(inside: Objects, outside: Objects) -> Iterator[tuple[int, int]]:
             yield one, other
 
 
-def _part(plane: Objects, outside: Objects, highest: int) -> int:
-    """Give parts that hang not together numbers of their own, in place, and return the highest one."""
+def _part(inside: Objects, outside: Objects, top: int) -> None:
+    """Give parts of a box that hang not together numbers above the top, in place."""
     places = np.nonzero(outside)
     connected = label(outside, connectivity=1)[places]  # type: ignore[no-untyped-call]
     _, first, part_of = np.unique(connected, return_index=True, return_inverse=True)
     numbers = outside[places][first]  # the first part of each number keeps it
     is_other = np.ones(len(numbers), bool)
     is_other[np.unique(numbers, return_index=True)[1]] = False
-    numbers[is_other] = highest + 1 + np.arange(np.count_nonzero(is_other))
-    plane[places] = numbers[part_of]
-    return highest + int(np.count_nonzero(is_other))
+    numbers[is_other] = top + 1 + np.arange(np.count_nonzero(is_other))
+    inside[places] = numbers[part_of]
 
 
 def _is_most(groups: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.bool_]:

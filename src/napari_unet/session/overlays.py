@@ -16,7 +16,7 @@ from napari_unet.session.desk import OURS, is_there
 from napari_unet.session.images import ImageChoice, Index, placement, zeros
 from napari_unet.session.jobs import Failure, Start
 from napari_unet.session.latest import Latest
-from napari_unet.session.numbering import join_pieces, numbered_as_before, part_pieces
+from napari_unet.session.numbering import join_pieces, numbered_as_before, part_pieces, settle_numbers
 from napari_unet.session.picking import Edit, Plane
 from napari_unet.session.views import Place
 from napari_unet.session.weighing import Wish, weigh
@@ -114,7 +114,7 @@ class ObjectsOverlay(Overlay):
 
     def __init__(self, viewer: ViewerModel, choice: ImageChoice, name: str) -> None:
         super().__init__(viewer, choice, name, np.uint32)
-        self._highest = 0
+        self._above = self._highest = 0
         self.layer.metadata[PIECES] = None, []
 
     def show(self, place: Place, view: Place, found: NDArray[Any]) -> None:
@@ -125,9 +125,14 @@ class ObjectsOverlay(Overlay):
             for span, whole in ((place.rows, view.rows), (place.columns, view.columns))
         )
         piece = plane[slice(*rows), slice(*columns)]
-        piece[...], self._highest = numbered_as_before(found, piece, self._highest)
-        self._highest = part_pieces(plane, rows, columns, self._highest)
+        if view != self.layer.metadata[PIECES][0]:  # what lies beyond this view keeps its numbers
+            self._above = max(self._above, self._highest)
+        top = int(plane.max(initial=0))
+        piece[...] = numbered_as_before(found, piece, top)
+        part_pieces(plane, rows, columns)
         join_pieces(plane, rows, columns)
+        settle_numbers(plane, top, self._above)
+        self._highest = max(self._highest, int(plane.max(initial=0)))
         self._note(place, view)
         self.touched(view.region)
 
@@ -139,6 +144,7 @@ class ObjectsOverlay(Overlay):
     def clear(self) -> None:
         """Show nothing, until something is written."""
         super().clear()
+        self._above = self._highest = 0
         self.layer.metadata[PIECES] = None, []
 
     def _note(self, place: Place, view: Place) -> None:
