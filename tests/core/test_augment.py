@@ -160,3 +160,25 @@ def test_elastic_moves_smoothly():
     slope = changed[0, 0].diff(dim=1)
     assert slope.std() > 0.01
     assert (slope > 0.3).all() and (slope < 1.7).all()
+
+
+@given(st.floats(0.1, 0.5))
+def test_nothing_is_scaled_along_a_rigid_axis(scale):
+    """Slices that are far apart would be mixed, and those in between made up."""
+    changes = Augmentation(flip=False, scale=scale, rigid=(0,))
+    shape = (5, 12, 12)
+    window = changes.window_shape(shape)
+    assert window[0] == 5 and window[1] > 12
+    numbers = torch.arange(5.0).reshape(1, 1, 5, 1, 1).expand(3, 1, *window)
+    changed, _ = augment(numbers, numbers, shape, changes, seeded())
+    torch.testing.assert_close(changed, numbers[..., :12, :12], atol=1e-4, rtol=0)
+
+
+def test_gamma_bends_each_channel_over_its_own_range():
+    """A second channel that is a hundred times as bright must not keep the first one from being changed."""
+    dim = torch.rand(1, 1, 16, 16, generator=seeded())
+    gamma = Augmentation(flip=False, gamma=0.5)
+    alone = change_intensity(dim, gamma, seeded())
+    beside = change_intensity(torch.cat([dim, 100 * dim], 1), gamma, seeded())
+    torch.testing.assert_close(beside[:, :1], alone)
+    torch.testing.assert_close(beside[:, 1:], 100 * alone, rtol=1e-4, atol=1e-3)

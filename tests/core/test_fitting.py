@@ -44,7 +44,7 @@ def fit(validation, targets, before=None, fitter=None, **options):
 
 
 def supply(validation, targets):
-    return SimpleNamespace(validation=tuple(validation), targets=tuple(targets))
+    return SimpleNamespace(validation=tuple(validation), targets=tuple(targets), spacing=(1.0, 1.0))
 
 
 def test_thresholds_are_fitted_to_what_is_held_out_where_that_is_enough(predicted):
@@ -101,7 +101,9 @@ def test_no_more_is_predicted_than_the_budget_allows(predicted, n_pixels):
 def test_what_is_annotated_is_counted_once(predicted, monkeypatch):
     counted = []
     real = fitting.count_annotated
-    monkeypatch.setattr(fitting, "count_annotated", lambda each: counted.append(each) or real(each))
+    monkeypatch.setattr(
+        fitting, "count_annotated", lambda each, spacing: counted.append(each) or real(each, spacing)
+    )
     held, trained, new = squares(), squares(2, 2), squares(2, 3)
     fitter = Fitter()
     first = fit([held], [held, trained], fitter=fitter)

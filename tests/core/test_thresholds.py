@@ -184,3 +184,12 @@ def test_rules_of_chance_are_still_rules(seed, shape):
         sized([count_annotated(annotation)]), foreground=rules.foreground, core=rules.core
     )
     assert rules.reach[1:] == shape[1:] and 0.2 <= rules.foreground <= 0.8 and 0.1 <= rules.core <= 0.9
+
+
+def test_an_object_of_which_few_slices_are_painted_is_as_long_along_thick_slices_as_in_the_plane():
+    annotation = np.zeros((9, 40, 40), int)
+    annotation[4] = 1
+    annotation[4, 10:30, 10:22] = 2
+    assert count_annotated(annotation).extents.tolist() == [[20, 20, 12]]
+    assert count_annotated(annotation, (4.0, 1.0, 1.0)).extents.tolist() == [[5, 20, 12]]
+    assert count_annotated(annotation, (5.0, 2.0, 1.0)).extents.tolist() == [[8, 20, 12]]

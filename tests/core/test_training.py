@@ -105,6 +105,19 @@ def test_the_same_seed_and_steps_give_the_same_weights_bit_for_bit(architecture)
     assert same(first, again) and not same(first, other)
 
 
+def test_training_leaves_the_generators_of_others_alone():
+    """Also dropout, which has none of its own."""
+    example = bright_discs()
+    model = model_for([example])
+    model.network.dropout.p = 0.5
+    torch.manual_seed(7)
+    np.random.seed(7)
+    before, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()
+    trained(model, example)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (np.random.get_state()[1] == numpys).all()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 @pytest.mark.parametrize("architecture", ["unet", "paper", "fcn8s", "deconvnet"])
 def test_the_same_seed_and_steps_give_the_same_weights_on_a_gpu(architecture):

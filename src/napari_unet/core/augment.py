@@ -27,7 +27,7 @@ class Augmentation:
     elastic : float
         Standard deviation of the elastic displacement, pixels [1]_.
     rigid : tuple of int
-        Spatial axes along which nothing is displaced: pixels are too long there.
+        Spatial axes along which nothing is scaled or displaced: pixels are too long there.
     brightness, contrast, gamma : float
         Standard deviations: of the offset, and of the logarithms of the factor and the exponent.
     noise : float
@@ -60,9 +60,10 @@ class Augmentation:
         turned = [max(size, diagonal if self.rotation else size) for size in patch_shape[-2:]]
         reach = [*patch_shape[:-2], *turned]
         bent = [0 if axis in self.rigid else 6 * self.elastic for axis in range(len(reach))]
+        factors = [1.0 if axis in self.rigid else exp(self.scale) for axis in range(len(reach))]
         extra = [
-            ceil((size * exp(self.scale) + more - patch) / 2)
-            for size, more, patch in zip(reach, bent, patch_shape, strict=True)
+            ceil((size * factor + more - patch) / 2)
+            for size, factor, more, patch in zip(reach, factors, bent, patch_shape, strict=True)
         ]
         return tuple(patch + 2 * max(0, more) for patch, more in zip(patch_shape, extra, strict=True))
 
@@ -158,7 +159,7 @@ def change_intensity(images: Tensor, augmentation: Augmentation, generator: Gene
     if augmentation.blur:
         images = images + (2 * uniform() - 1) * augmentation.blur * (_blurred(images) - images)
     if augmentation.gamma:
-        over = tuple(range(1, images.ndim))
+        over = tuple(range(2, images.ndim))  # each channel has a range of its own
         low, high = images.amin(over, keepdim=True), images.amax(over, keepdim=True)
         span = (high - low).clamp(min=1e-6)
         images = ((images - low) / span).clamp(min=1e-6) ** torch.exp(
@@ -177,6 +178,8 @@ def _random_matrices(
     """Linear maps (n, ndim, ndim) from patch to window: flips, turns in the last two axes, one scale."""
     ndim, device = len(patch_shape), generator.device
     scale = torch.exp((2 * torch.rand(n, 1, device=device, generator=generator) - 1) * augmentation.scale)
+    scale = scale.repeat(1, ndim)
+    scale[:, list(augmentation.rigid)] = 1
     signs = torch.ones(n, ndim, device=device)
     angle = (2 * torch.rand(n, device=device, generator=generator) - 1) * augmentation.rotation * pi / 180
     cos, sin = torch.cos(angle), torch.sin(angle)

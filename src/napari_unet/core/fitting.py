@@ -1,6 +1,6 @@
 """Thresholds with which objects are found in a prediction, fitted to the objects that are annotated."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,7 +49,7 @@ class Fitter:
 
     def sizes(self, supply: Supply, before: ObjectRules | None = None) -> ObjectRules:
         """Return thresholds with the sizes of what is annotated; nothing is predicted."""
-        self._count([*supply.validation, *supply.targets])
+        self._count([*supply.validation, *supply.targets], supply.spacing)
         return sized([annotated for _, annotated in self._annotated(supply.targets)], before)
 
     def fit(
@@ -93,9 +93,11 @@ class Fitter:
         chance = CHANCE if to == "held-out" else LEARNT_CHANCE
         return Fitted((yield from fit_windows(scores, windows, known, chance)), to)
 
-    def _count(self, targets: Iterable[Target]) -> None:
+    def _count(self, targets: Iterable[Target], spacing: Sequence[float]) -> None:
         known, now = self._counted, {id(target): target for target in targets}
-        self._counted = {key: known.get(key) or (target, _count(target)) for key, target in now.items()}
+        self._counted = {
+            key: known.get(key) or (target, _count(target, spacing)) for key, target in now.items()
+        }
 
     def _annotated(self, targets: Iterable[Target]) -> list[tuple[Target, Annotated]]:
         """List the targets in which objects are annotated."""
@@ -103,8 +105,8 @@ class Fitter:
         return [(target, annotated) for target, annotated in counted if annotated]
 
 
-def _count(target: Target) -> Annotated | None:
-    return None if target.objects is None else count_annotated(target.objects)
+def _count(target: Target, spacing: Sequence[float]) -> Annotated | None:
+    return None if target.objects is None else count_annotated(target.objects, spacing)
 
 
 class ObjectThresholds:

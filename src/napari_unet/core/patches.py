@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 BEYOND = 0.25
 """Share of the patches that may reach beyond their example. If none did, an object that the border of the
 image cuts would always lie at the border of a patch, and be known by the zeros behind it."""
+EXAMPLE_POWER = 0.5
+"""An example is drawn in proportion to this power of its labelled pixels."""
 MAX_PLACES = 20_000
 """Labelled pixels remembered of each class in each example."""
 
@@ -62,6 +64,7 @@ class PatchSampler:
         # places[class] = [(example, (n, ndim) pixels)], classes without pixels left out
         places = [self._places(index) for index in range(n_classes)]
         self._places_of_class = [found for found in places if found]
+        self._chances = [_chances(found) for found in self._places_of_class]
         ids = {id(classes) for classes in class_maps}
         self._known = {key: pixels for key, pixels in self._known.items() if key[0] in ids}
         if not self._places_of_class:
@@ -73,8 +76,9 @@ class PatchSampler:
         Most lie inside their example where they fit, and around its middle where they do not; a share of
         them wherever the pixel is in them.
         """
-        examples = self._places_of_class[self._rng.integers(len(self._places_of_class))]
-        example, pixels = examples[self._rng.integers(len(examples))]
+        index = self._rng.integers(len(self._places_of_class))
+        examples, chances = self._places_of_class[index], self._chances[index]
+        example, pixels = examples[np.searchsorted(chances, self._rng.random(), "right")]
         pixel = pixels[self._rng.integers(len(pixels))]
         return Patch(example, self._start(pixel, patch_shape, self._shapes[example]))
 
@@ -108,3 +112,9 @@ class PatchSampler:
         if len(flat) > MAX_PLACES:
             flat = np.sort(self._rng.choice(flat, MAX_PLACES, replace=False))
         return np.stack(np.unravel_index(flat, classes.shape), axis=1)
+
+
+def _chances(found: list[tuple[int, NDArray[np.intp]]]) -> NDArray[np.float64]:
+    """Cumulative chances of examples to be drawn, from their labelled pixels of a class."""
+    weights = np.array([len(pixels) for _, pixels in found]) ** EXAMPLE_POWER
+    return np.asarray(np.cumsum(weights[:-1]) / weights.sum())

@@ -114,6 +114,11 @@ class Supply:
         self.scored: tuple[Target, ...] = ()
         self.targets: tuple[Target, ...] = ()
 
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Voxel size along each axis of the targets."""
+        return self._model.spacing
+
     def follow(self, examples: Sequence[Example], seed: int) -> Generator[None, None, HoldoutSummary]:
         """Make targets of examples that are new, keep those known already; return what is held out.
 

@@ -60,13 +60,18 @@ class Annotated:
     extents: NDArray[np.int64]
 
 
-def count_annotated(annotation: NDArray[np.integer]) -> Annotated | None:
+def count_annotated(
+    annotation: NDArray[np.integer], spacing: Sequence[float] | None = None
+) -> Annotated | None:
     """Count the objects of an annotation; None where there are none.
 
     Parameters
     ----------
     annotation : ndarray of integers, (*spatial)
         0 = unlabelled, 1 = background, 2 and above = objects.
+    spacing : sequence of float, optional
+        Voxel size along each axis; equal sizes by default. An object of which only some slices are painted
+        is taken to be as long along Z as in the plane, which is fewer slices where these are thick.
 
     Examples
     --------
@@ -79,7 +84,9 @@ def count_annotated(annotation: NDArray[np.integer]) -> Annotated | None:
     box = _box(annotation > 0)
     objects = _renumbered(annotation[box])
     extents, goes_on = np.array(_extents(objects)), _goes_on(objects)
-    extents[goes_on, 0] = extents[goes_on].max(1)
+    sizes = np.asarray(spacing if spacing is not None else [1.0] * annotation.ndim)
+    lengths = (extents * sizes).max(1) / sizes[0]
+    extents[goes_on, 0] = np.ceil(lengths[goes_on])
     return Annotated(box, objects, _sizes(_whole(objects)), extents)
 
 

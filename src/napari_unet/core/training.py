@@ -16,6 +16,7 @@ from napari_unet.core.learner import Learner, Snapshot
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import JSON, Model
 from napari_unet.core.networks import Network
+from napari_unet.core.own_random import OwnRandom
 from napari_unet.core.schedule import Schedule
 from napari_unet.core.scoring import ValidationScore, score
 from napari_unet.core.stopwatch import Activity, Stopwatch
@@ -117,7 +118,7 @@ class _Run:
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._learner = self._take(learner)
         self._steps_before = self._learner.steps
-        torch.manual_seed(config.seed + self._steps_before)  # dropout draws from torch's own generator
+        self._random = OwnRandom(config.seed + self._steps_before, self._device)  # of dropout
         self._schedule = Schedule(60 * config.minutes if config.minutes else config.steps)
         self._supply = Supply(model, config, self._learner.holdout)
         self._examples: tuple[Example, ...] | None = None
@@ -193,7 +194,8 @@ class _Run:
         with self._watch.working("steps"):
             batch = self._supply.draw(self._learner.steps if self._is_watched else None)
             rate = self._learning_rate * self._schedule.rate(self._now, self._steps)
-            loss = self._learner.learn(batch, rate)
+            with self._random.drawn():
+                loss = self._learner.learn(batch, rate)
         self._steps += 1
         return loss
 
