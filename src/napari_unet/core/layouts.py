@@ -8,6 +8,7 @@ from napari_unet.core.calibration import check_tiling
 from napari_unet.core.io import Image
 from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit
 from napari_unet.core.io.image import override
+from napari_unet.core.io.names import composed
 from napari_unet.core.modelfile import Model
 from napari_unet.core.objects import ObjectRules, check_min_size
 from napari_unet.core.resampling import resampled
@@ -128,7 +129,7 @@ def with_model_channels(model: Model, image: Image) -> Image:
         The image as it is where channels were chosen for it, where not all of the model's have names of
         their own, and where the image has not each of them once.
     """
-    wanted, names = model.channels, image.channels
+    wanted, names = (list(map(composed, each.channels)) for each in (model, image))
     is_chosen = image.source is not None and image.source.channels is not None
     is_named = all(wanted) and len(set(wanted)) == len(wanted)
     if is_chosen or not is_named or wanted == names or any(names.count(name) != 1 for name in wanted):

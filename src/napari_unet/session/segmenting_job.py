@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet import __version__
 from napari_unet.core.io import Image
 from napari_unet.core.io.layout import Sink
+from napari_unet.core.io.names import real_path
 from napari_unet.core.io.ngff import PROVENANCE
 from napari_unet.core.io.result import check_output
 from napari_unet.core.results import ResultLayout
@@ -198,8 +199,8 @@ def check_fit(model: "Model", image: Image) -> None:
 
 def check_file(path: Path, choice: ImageChoice) -> None:
     """Refuse early what cannot be written; the image itself is never replaced, and nothing is put into it."""
-    sources = [Path(layer.source.path).resolve() for layer in choice.layers if layer.source.path]
-    place = path.resolve()
+    sources = [real_path(layer.source.path) for layer in choice.layers if layer.source.path]
+    place = real_path(path)
     for source in sources:
         if place in (source, *source.parents):
             what = "the image itself" if place == source else "a folder that holds the image"

@@ -107,7 +107,7 @@ def open_zarr(path: Path, axes: str | None = None, position: int | None = None) 
     """
     import zarr
 
-    with readable(path, FileNotFoundError):
+    with readable(path):
         node = zarr.open(str(path), mode="r")
         if isinstance(node, zarr.Group) and not _ome(node).get("multiscales"):
             node = _chosen(path, node, position)
@@ -122,7 +122,7 @@ def zarr_positions(path: Path) -> tuple[str, ...]:
     """Return the names of the images in a store."""
     import zarr
 
-    with readable(path, FileNotFoundError):
+    with readable(path):
         node = zarr.open(str(path), mode="r")
         if isinstance(node, zarr.Array) or _ome(node).get("multiscales"):
             return ("",)
@@ -134,7 +134,7 @@ def zarr_format(path: Path) -> str:
     """Return what kind of store it is."""
     import zarr
 
-    with readable(path, FileNotFoundError):
+    with readable(path):
         node = zarr.open(str(path), mode="r")
         plain = f"Zarr v{node.metadata.zarr_format}"
         if isinstance(node, zarr.Group) and not _ome(node).get("multiscales"):
