@@ -65,6 +65,7 @@ def evaluate(
     files those that cannot be scored are reported and left out, and the exit code is 1.
     """
     from napari_unet.core.io import find_images, pair_files
+    from napari_unet.core.io.files import listed
 
     if task == "objects" and boundary is not None:
         raise ValueError(f"--boundary {boundary} needs --task classes: objects have no boundary value")
@@ -77,7 +78,7 @@ def evaluate(
         print_scores(scores, options, left_out, json=json)
     if left_out:
         n_scored = f"{len(scores)} of {len(pairs)} predictions scored"
-        typer.echo(f"{n_scored}; left out: {', '.join(left_out)}", err=json)
+        typer.echo(f"{n_scored}; left out: {listed(left_out)}", err=json)
         raise typer.Exit(1)
 
 

@@ -12,7 +12,6 @@ import typer
 from napari_unet.cli.inputs import Input
 
 if TYPE_CHECKING:
-    from napari_unet.core.io import Image
     from napari_unet.core.layouts import SegmentConfig
     from napari_unet.core.modelfile import Model
     from napari_unet.core.request import Request
@@ -60,6 +59,12 @@ class Job:
         store = source.store()
         return Request(self.model, image, labels_path(store, self.labels or ""), self.config, store)
 
+    def warning(self, request: "Request") -> str:
+        """Say where the model is not at home, "" where it is."""
+        from napari_unet.core.layouts import spacing_warning
+
+        return "" if self.config.match_spacing else spacing_warning(self.model, request.image)
+
     def run(self, request: "Request") -> Outcome:
         """Segment an image; Ctrl-C ends the command, and what is done is kept."""
         from napari_unet.core.unfinished import is_complete
@@ -75,7 +80,7 @@ class Job:
         except KeyboardInterrupt:
             typer.secho(stopped(request), fg=typer.colors.RED, err=True)
             raise typer.Exit(INTERRUPTED) from None
-        return summary(request.image, result, n_before, perf_counter() - start)
+        return summary(request, result, n_before, perf_counter() - start)
 
     def _segment(self, request: "Request") -> "StackResult":
         from napari_unet.cli.progress import segmenting_shown
@@ -141,24 +146,21 @@ def stopped(request: "Request") -> str:
     )
 
 
-def summary(image: "Image", result: "StackResult", n_before: int, seconds: float) -> Outcome:
+def summary(request: "Request", result: "StackResult", n_before: int, seconds: float) -> Outcome:
     """Say what was done in this run, and how."""
     from napari_unet.core.devices import describe_device
-    from napari_unet.core.io import count_missing_chunks
+    from napari_unet.core.running import result_notes
 
     plan = result.plan
     how = (
         f"tile {_times(plan.grid.tile_shape)}, halo {_times(plan.grid.halo)}, {plan.precision}, "
         f"{describe_device(result.device)}"
     )
-    n_missing = count_missing_chunks(image)
-    notes = {
-        f"went on after {n_before:,} of {len(plan):,} tiles": n_before,
-        f"{result.n_nonfinite:,} pixels were NaN or infinite and read as 0": result.n_nonfinite,
-        f"{n_missing:,} chunks of the image are missing and read as its fill value": n_missing,
-    }
+    notes = result_notes(request.image, request.layout.image, result.n_nonfinite)
+    if n_before:
+        notes = (f"went on after {n_before:,} of {len(plan):,} tiles", *notes)
     n_voxels = result.n_voxels * (len(plan) - n_before) // len(plan)
-    return Outcome(n_voxels, seconds, how, tuple(note for note, count in notes.items() if count))
+    return Outcome(n_voxels, seconds, how, notes)
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ from typing import get_args
 
 from napari_unet.core.calibration import check_tiling
 from napari_unet.core.io import Image
-from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit
+from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit, ngff_unit
 from napari_unet.core.io.image import override
 from napari_unet.core.io.names import composed
 from napari_unet.core.modelfile import Model
@@ -14,6 +14,9 @@ from napari_unet.core.objects import ObjectRules, check_min_size
 from napari_unet.core.resampling import resampled
 from napari_unet.core.results import Finding, Kind, ResultLayout, ScoreType
 from napari_unet.core.targets import OBJECT_CLASSES
+
+ALIKE = 1.2
+"""A network sees no difference between pixels whose sizes have at most this ratio."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,38 @@ def seen_image(model: Model, image: Image, config: SegmentConfig) -> Image:
         sizes, _ = common_unit({"model": (size, model.unit), "image": (1.0, image.unit)})
         spacing[axis] = sizes["model"]
     return resampled(image, tuple(spacing.values()))
+
+
+def spacing_warning(model: Model, image: Image) -> str:
+    """Say where a model has learnt from pixels of another size than an image has, else "".
+
+    Parameters
+    ----------
+    model : Model
+        A 2D model knows nothing of the distance of planes.
+    image : Image
+        As it is to be seen; sizes are compared where both have a unit of length.
+
+    Returns
+    -------
+    str
+        One sentence with both sizes and the option that matches them, where they differ by more than 20 %.
+    """
+    sizes = dict(zip(image.spatial_axes, image.spacing, strict=True))
+    if ngff_unit(model.unit) is None or ngff_unit(image.unit) is None or not set(model.axes) <= set(sizes):
+        return ""
+    found = [sizes[axis] for axis in model.axes]
+    learnt = [
+        common_unit({"model": (size, model.unit), "image": (1.0, image.unit)})[0]["model"]
+        for size in model.spacing
+    ]
+    if all(max(old / new, new / old) <= ALIKE for old, new in zip(learnt, found, strict=True)):
+        return ""
+    ours, theirs = (" x ".join(f"{size:.4g}" for size in each) for each in (found, learnt))
+    return (
+        f"{image.name} has pixels of {ours} {image.unit} and the model learnt from pixels of {theirs} "
+        f"{image.unit}: --match-spacing brings the image to the size that the model knows"
+    )
 
 
 def _is_known(spacing: Sequence[float], unit: str) -> bool:

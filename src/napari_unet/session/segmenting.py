@@ -293,7 +293,7 @@ def _words(job: Job, whole: bool) -> str:
     name = job.whole.name if job.is_whole else f"this slice of {job.whole.name}"
     if whole:
         words = f"{name} is segmented" + (f" and saved as {job.path.name}" if job.path else "")
-        return words + NO_OBJECT * _is_empty(job)
+        return "; ".join([words + NO_OBJECT * _is_empty(job), *job.notes])
     if job.path:
         if job.folder is None or not job.folder.exists():
             return f"segmenting {name} was cancelled before anything was saved"

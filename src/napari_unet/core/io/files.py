@@ -127,8 +127,8 @@ def pair_files(
     without_image = [str(path) for stem, path in labels_of.items() if stem not in image_of]
     if without_labels or without_image:
         raise ValueError(
-            f"{words[0]} and {words[1]} pair by name: {_listed(without_labels)} without {words[1]}, "
-            f"{_listed(without_image)} without {words[0]}; rename or remove these"
+            f"{words[0]} and {words[1]} pair by name: {listed(without_labels)} without {words[1]}, "
+            f"{listed(without_image)} without {words[0]}; rename or remove these"
         )
     return [(path, labels_of[stem]) for stem, path in image_of.items()]
 
@@ -137,10 +137,15 @@ def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
     counts = Counter(map(image_stem, paths))
     twice = [str(path) for path in paths if counts[image_stem(path)] > 1]
     if twice:
-        raise ValueError(f"these have the same name: {_listed(twice)}; rename or remove all but one")
+        raise ValueError(f"these have the same name: {listed(twice)}; rename or remove all but one")
     return {image_stem(path): path for path in paths}
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Name the first of many.
+
+    >>> listed(["a.tif", "b.tif"]), listed([])
+    ('a.tif, b.tif', 'none')
+    """
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return (", ".join(names[:_SHOWN]) or "none") + more

@@ -46,6 +46,8 @@ class Image:
         Stem of the file, for messages and outputs.
     source
         Where another process finds the same image; None where it is an array in memory.
+    ignored
+        What the metadata of its file say that is of no use, a sentence each.
 
     Raises
     ------
@@ -70,6 +72,7 @@ class Image:
     channels: tuple[str, ...]
     name: str
     source: Source | None = None
+    ignored: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_axes(self.axes, self.data.shape, self.name)
@@ -90,6 +93,11 @@ class Image:
             raise ValueError(
                 f"{self.name}: {len(self.channels)} names for {self.n_channels} channels; name each one"
             )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of its file is ignored, a sentence each."""
+        return self.ignored
 
     @property
     def spatial_axes(self) -> str:
