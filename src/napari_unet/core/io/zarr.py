@@ -158,7 +158,7 @@ def _chosen(path: Path, group: "zarr.Group", position: int | None) -> "zarr.Grou
         return _member(path, group, names[check_position(position, names, path.name)])
     first = next(_images(path, group), None)
     if first is None:
-        members = ", ".join(sorted(group.keys())[:_LISTED]) or "nothing"
+        members = ", ".join(_member_names(path, group)[:_LISTED]) or "nothing"
         raise Unreadable(f"{path.name} is a group that is no image and holds {members}; open one of these")
     check_position(position, (first,), path.name)
     return _member(path, group, first)
@@ -176,7 +176,7 @@ def _images(path: Path, group: "zarr.Group") -> Iterator[str]:
     elif (path / group.path / "OME").is_dir():
         yield from _series(path, group)
     else:
-        yield from _image_members(group)
+        yield from _image_members(path, group)
 
 
 def _series(path: Path, group: "zarr.Group") -> Iterator[str]:
@@ -186,13 +186,27 @@ def _series(path: Path, group: "zarr.Group") -> Iterator[str]:
     yield from listed or itertools.takewhile(lambda name: name in group, numbers)
 
 
-def _image_members(group: "zarr.Group") -> Iterator[str]:
+def _image_members(path: Path, group: "zarr.Group") -> Iterator[str]:
     """Members that are images; else an array, if there is but one."""
-    names = sorted(name for name, member in group.groups() if _ome(member).get("multiscales"))
+    import zarr
+
+    members = {name: group[name] for name in _member_names(path, group)}
+    names = [
+        name
+        for name, member in members.items()
+        if isinstance(member, zarr.Group) and _ome(member).get("multiscales")
+    ]
     if not names:
-        arrays = list(group.array_keys())
+        arrays = [name for name, member in members.items() if isinstance(member, zarr.Array)]
         names = arrays if len(arrays) == 1 else []
     yield from names
+
+
+def _member_names(path: Path, group: "zarr.Group") -> list[str]:
+    """Names of groups and arrays in a group; of files that systems leave there zarr itself would warn."""
+    return sorted(
+        entry.name for entry in (path / group.path).iterdir() if entry.is_dir() and entry.name in group
+    )
 
 
 def _plain(array: "zarr.Array[Any]", axes: str | None) -> _Facts:
