@@ -1,7 +1,7 @@
 """How often an example is drawn: by chance, by its labelled pixels, or by their square root.
 
 ``PYTHONPATH=src python benchmarks/sampling.py`` takes a quarter of an hour. One stack or set of images is
-annotated unevenly: one plane or image whole, the others by a few dots. Trained for a given number of steps, so
+annotated unevenly: one plane or image whole, the others by a few dots. Trained for some number of steps, so
 that the machine does not matter, and judged on planes and images that are in no test list. Dice, three seeds.
 """
 

@@ -1,7 +1,7 @@
 """Segment many images: one that cannot be is reported, the rest go on, and a table tells about all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -34,11 +34,14 @@ class Row:
 
 def run_batch(job: Job, inputs: Sequence[Input], outputs: Sequence[Path | None]) -> None:
     """Segment all images and print a table; exit code 1 if one could not be segmented."""
+    from napari_unet.core.io.files import listed
+
     rows = [attempt(job, source, output) for source, output in zip(inputs, outputs, strict=True)]
     print_table(rows)
-    n_failed = sum(not row.output for row in rows)
-    typer.echo(f"{len(rows) - n_failed} of {len(rows)} images segmented")
-    if n_failed:
+    failed = [row.image for row in rows if not row.output]
+    counts = f"{len(rows) - len(failed)} of {len(rows)} images segmented"
+    typer.echo(f"{counts}; failed: {listed(failed)}" if failed else counts)
+    if failed:
         raise typer.Exit(1)
 
 
@@ -47,7 +50,9 @@ def attempt(job: Job, source: Input, output: Path | None) -> Row:
     image = source.paths[0].name + (f" ({source.label})" if source.label else "")
     try:
         request = job.request(source, output)
+        warning = job.warning(request)
         outcome = job.run(request)
+        outcome = replace(outcome, notes=(*outcome.notes, *filter(None, [warning])))
     except typer.Exit:  # Ctrl-C; it is a RuntimeError too
         raise
     except (OSError, ValueError, MemoryError, RuntimeError) as error:  # the last one of CUDA, or of Dask

@@ -1,27 +1,46 @@
 """`napari-unet evaluate`: how well predicted labels agree with true ones."""
 
-import json as json_module
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from math import prod
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from napari_unet.cli.scores import print_json, print_object_table, print_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.io import Image
-    from napari_unet.core.matching import ObjectScores, Overlaps
+    from napari_unet.core.matching import Overlaps
     from napari_unet.core.metrics import Scores
 
     Pairs = Iterator[tuple[NDArray[Any], NDArray[Any]]]
-    Files = list[tuple[Path, Path]]
+    Files = Sequence[tuple[Path, Path]]
 
 
 MANY_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is scored: values as classes, or as objects, in each plane or through them."""
+
+    task: Literal["classes", "objects"]
+    ignore: int | None = None
+    boundary: int | None = None
+    planes: bool = False
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """What is measured of a prediction: scores of each plane, and the overlaps of objects if they count."""
+
+    planes: "Sequence[Scores]"
+    overlaps: "Sequence[Overlaps]"
 
 
 def evaluate(
@@ -42,62 +61,98 @@ def evaluate(
 ) -> None:
     """Score predicted labels: Dice, IoU and pixel accuracy; AP, F1 and SEG of objects.
 
-    Pixels are scored plane by plane, objects in volumes, time points apart; scores are the means.
+    Pixels are scored plane by plane, objects in volumes, time points apart; scores are the means. Of many
+    files those that cannot be scored are reported and left out, and the exit code is 1.
     """
     from napari_unet.core.io import find_images, pair_files
-    from napari_unet.core.metrics import score_planes
+    from napari_unet.core.io.files import listed
 
     if task == "objects" and boundary is not None:
         raise ValueError(f"--boundary {boundary} needs --task classes: objects have no boundary value")
     if task == "classes" and planes:
         raise ValueError("--planes needs --task objects: classes are always scored plane by plane")
     pairs = pair_files(find_images(prediction), find_images(truth), words=("prediction", "truth"))
-    if task == "objects":
-        _print_objects(pairs, ignore, planes=planes, json=json)
+    options = Options(task, ignore, boundary, planes)
+    scores, left_out = score_files(pairs, options)
+    if scores:
+        print_scores(scores, options, left_out, json=json)
+    if left_out:
+        n_scored = f"{len(scores)} of {len(pairs)} predictions scored"
+        typer.echo(f"{n_scored}; left out: {listed(left_out)}", err=json)
+        raise typer.Exit(1)
+
+
+def score_files(pairs: "Files", options: Options) -> tuple[list[PairScores], list[str]]:
+    """Score pairs of files; return the scores, and the names of predictions that cannot be scored.
+
+    A single pair is no batch: what is wrong with it is raised.
+    """
+    if len(pairs) == 1:
+        return [score_pair(*pairs[0], options)], []
+    scores: list[PairScores] = []
+    left_out: list[str] = []
+    for prediction, truth in pairs:
+        try:
+            scores.append(score_pair(prediction, truth, options))
+        except (OSError, ValueError, MemoryError) as error:
+            typer.secho(f"Error: {prediction} and {truth}: {error}", fg=typer.colors.RED, err=True)
+            left_out.append(prediction.name)
+    return scores, left_out
+
+
+def score_pair(prediction: Path, truth: Path, options: Options) -> PairScores:
+    """Score a prediction, of which one plane at a time is in memory."""
+    from napari_unet.core.metrics import score_plane
+
+    predicted, true = _open(prediction, truth)
+    if options.task == "classes":
+        compared, ignore = _pair_planes(predicted, true), options.ignore
+    else:
+        compared, ignore = _foreground(_pair_planes(predicted, true), options.ignore), None
+    scores = [score_plane(*plane, ignore=ignore, boundary=options.boundary) for plane in compared]
+    return PairScores(scores, [] if options.task == "classes" else list(_overlaps(predicted, true, options)))
+
+
+def print_scores(
+    found: Sequence[PairScores], options: Options, left_out: Sequence[str], *, json: bool
+) -> None:
+    """Print the means over all planes and volumes; JSON names what is left out."""
+    from napari_unet.core.matching import score_overlaps
+    from napari_unet.core.metrics import mean_scores
+
+    scores = mean_scores([each for pair in found for each in pair.planes])
+    membranes = options.boundary is not None
+    if options.task == "classes":
+        _doubt(scores, options.boundary)
+    objects = [each for pair in found for each in pair.overlaps]
+    of_objects = score_overlaps(objects) if options.task == "objects" else None
+    if json:
+        print_json(scores, of_objects, left_out, membranes=membranes)
         return
-    scores = score_planes(_planes(pairs), ignore=ignore, boundary=boundary)
+    print_table(scores, membranes=membranes)
+    if of_objects is not None:
+        print_object_table(of_objects)
+
+
+def _doubt(scores: "Scores", boundary: int | None) -> None:
+    """Say where values look like objects; refuse a boundary value that does not occur."""
     if len(scores.classes) > MANY_CLASSES:
         hint = "use --task objects if each value is one object"
         typer.echo(f"{len(scores.classes)} values are scored as classes: {hint}", err=True)
     if boundary is not None and boundary not in scores.classes:
         values = ", ".join(map(str, list(scores.classes)[:20]))
         raise ValueError(f"--boundary {boundary} is in neither prediction nor truth: name one of {values}")
-    if json:
-        typer.echo(json_module.dumps(scores.to_json(membranes=boundary is not None)))
-    else:
-        _print_table(scores, membranes=boundary is not None)
 
 
-def _print_objects(pairs: "Files", ignore: int | None, *, planes: bool, json: bool) -> None:
-    from napari_unet.core.matching import score_overlaps
-    from napari_unet.core.metrics import score_planes
-
-    foreground = score_planes(_foreground(_planes(pairs), ignore))
-    objects = score_overlaps(_overlaps(pairs, ignore, planes=planes))
-    if json:
-        typer.echo(json_module.dumps(foreground.to_json(membranes=False) | objects.to_json()))
-    else:
-        _print_table(foreground, membranes=False)
-        _print_object_table(objects)
-
-
-def _overlaps(pairs: "Files", ignore: int | None, *, planes: bool) -> "Iterator[Overlaps]":
-    """Compare volume after volume, of which one plane at a time is in memory."""
+def _overlaps(predicted: "Image", true: "Image", options: Options) -> "Iterator[Overlaps]":
+    """Compare volume after volume."""
     from napari_unet.core.matching import sum_overlaps
 
-    for prediction, truth in pairs:
-        predicted, true = _open(prediction, truth)
-        n_planes, *_ = _plane_shape(predicted)
-        depth = 1 if planes else _common_depth(predicted, true)
-        compared = _pair_planes(predicted, true)
-        for _ in range(n_planes // depth):
-            yield sum_overlaps(islice(compared, depth), ignore=ignore)
-
-
-def _planes(pairs: "Files") -> "Pairs":
-    """Read plane after plane of every pair."""
-    for prediction, truth in pairs:
-        yield from _pair_planes(*_open(prediction, truth))
+    n_planes, *_ = _plane_shape(predicted)
+    depth = 1 if options.planes else _common_depth(predicted, true)
+    compared = _pair_planes(predicted, true)
+    for _ in range(n_planes // depth):
+        yield sum_overlaps(islice(compared, depth), ignore=options.ignore)
 
 
 def _open(prediction: Path, truth: Path) -> "tuple[Image, Image]":
@@ -155,39 +210,3 @@ def _foreground(planes: "Pairs", ignore: int | None) -> "Pairs":
     for predicted, true in planes:
         counted = slice(None) if ignore is None else true != ignore
         yield predicted[counted] != 0, true[counted] != 0
-
-
-def _print_table(scores: "Scores", *, membranes: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("value", "Dice", "IoU")
-    for value, score in scores.classes.items():
-        table.add_row(str(value), f"{score.dice:.4f}", f"{score.iou:.4f}")
-    table.add_section()
-    table.add_row("mean", _shown(scores.mean_dice), _shown(scores.mean_iou))
-    console = Console()
-    console.print(table)
-    console.print(f"pixel accuracy {_shown(scores.pixel_accuracy)}")
-    if membranes:
-        console.print(f"V-Rand {_shown(scores.v_rand)}, VI in bits {_shown(scores.vi)}")
-
-
-def _print_object_table(scores: "ObjectScores") -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("objects with IoU from", "AP", "F1")
-    for iou, ap in scores.ap.items():
-        table.add_row(f"{iou:.2f}", f"{ap:.4f}", f"{scores.f1[iou]:.4f}")
-    table.add_section()
-    table.add_row("mean", f"{fmean(scores.ap.values()):.4f}", f"{fmean(scores.f1.values()):.4f}")
-    console = Console()
-    console.print(table)
-    console.print(f"{scores.n_true} true objects, {scores.n_predicted} predicted")
-    console.print(f"mean IoU of the matched {_shown(scores.mean_matched_iou)}, SEG {_shown(scores.seg)}")
-    console.print(f"count error {_shown(scores.count_error)} of the true count")
-
-
-def _shown(score: float | None) -> str:
-    return "none" if score is None else f"{score:.4f}"

@@ -49,18 +49,19 @@ class Input:
 
     def _number(self) -> int | None:
         from napari_unet.core.io import list_positions
+        from napari_unet.core.io.names import composed
 
         if not isinstance(self.position, str):
             return self.position
-        names = list_positions(self.paths[0])
+        names = [composed(name) for name in list_positions(self.paths[0])]
         if self.position.isdecimal() and int(self.position) < len(names):
             return int(self.position)
-        if names.count(self.position) != 1:
+        if names.count(composed(self.position)) != 1:
             raise ValueError(
                 f"{self.paths[0].name} has no position {self.position}: see `napari-unet info`, "
                 f"or give a number from 0 to {len(names) - 1}"
             )
-        return names.index(self.position)
+        return names.index(composed(self.position))
 
 
 def find_inputs(source: str, *, stack: bool, position: str | None) -> tuple[list[Input], bool]:
@@ -110,6 +111,8 @@ def _positions(path: Path, position: str | None) -> list[Input]:
 
 def file_names(names: Sequence[str]) -> list[str]:
     """Return names that files may have: A-1-0 of A/1/0; numbers, where such names would not differ."""
-    cleaned = [re.sub(r"[^\w.+-]+", "-", name).strip("-.") for name in names]
+    from napari_unet.core.io.names import composed
+
+    cleaned = [re.sub(r"[^\w.+-]+", "-", composed(name)).strip("-.") for name in names]
     differ = all(cleaned) and len({name.casefold() for name in cleaned}) == len(cleaned)
     return cleaned if differ else [str(number) for number in range(len(names))]

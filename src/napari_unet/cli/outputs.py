@@ -7,14 +7,14 @@ from pathlib import Path
 
 def refuse_outputs(inputs: Sequence[Path], outputs: Sequence[Path], *, may_exist: bool) -> None:
     """Refuse to replace an input, or a folder that holds one, to write into one, and what exists already."""
-    from napari_unet.core.io.names import is_zarr, split_member
+    from napari_unet.core.io.names import is_zarr, real_path, split_member
 
-    files = [_real(split_member(path)[0]) for path in inputs]
+    files = [real_path(split_member(path)[0]) for path in inputs]
     kept = {folder for file in files for folder in (file, *file.parents)}
     for output in outputs:
-        if _real(output) in kept:
+        if real_path(output) in kept:
             raise ValueError(f"{output} is an input or holds one: choose another name for the output")
-        if not set(files).isdisjoint(_real(output).parents):
+        if not set(files).isdisjoint(real_path(output).parents):
             raise ValueError(f"{output} lies inside an input: choose a place beside it for the output")
         if output.is_dir() and not is_zarr(output):
             raise IsADirectoryError(
@@ -35,8 +35,3 @@ def make_folder(folder: Path) -> None:
         raise OSError(f"cannot make the folder {folder} ({error.strerror}): choose another one") from error
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"the folder {folder} cannot be written: choose another one")
-
-
-def _real(path: Path) -> Path:
-    """Follow links as far as they lead, also where they lead in a circle."""
-    return Path(os.path.realpath(path))

@@ -1,4 +1,4 @@
-"""The demo's picture: what was annotated, what it weighs, what was predicted, what is true."""
+"""The demo's picture: what was annotated, what it weighs, which nuclei were found, missed and invented."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,16 +7,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
-from PIL import ImageDraw
+from PIL import ImageColor, ImageDraw
 from skimage.color import label2rgb
+from skimage.segmentation import find_boundaries
 
 from napari_unet.core.examples import Dataset
+from napari_unet.core.matching import count_overlaps
 from napari_unet.core.targets import TargetOptions, make_target
 from napari_unet.samples import Sample
 
 HEADER = 28
 GAP = 4
+FONT_SIZE = 18
 TITLES = ("trained on", "annotation", "weight map", "never seen", "prediction", "truth")
+FOUND, INVENTED, MISSED = "#56b4e9", "#d55e00", "#f0e442"
+"""Of Okabe and Ito: people with colour blindness tell them apart."""
+LEGEND = {
+    FOUND: "found: prediction and truth have an IoU of at least 0.5",
+    INVENTED: "invented: no true nucleus matches",
+    MISSED: "missed: no prediction matches",
+}
 
 
 def draw_demo(
@@ -29,24 +39,48 @@ def draw_demo(
     """Write a row for each test image, with a training image beside it."""
     weights = weight_maps(dataset)
     rows = [
-        [
-            grey(a.image),
-            coloured(a.objects),
-            heat(weight),
-            grey(b.image),
-            coloured(found),
-            coloured(b.objects),
-        ]
+        [grey(a.image), coloured(a.objects), heat(weight), grey(b.image), *judged(found, b.objects)]
         for a, weight, b, found in zip(train, weights, test, predictions, strict=False)
     ]
     canvas = np.vstack([join(row) for row in rows])
-    canvas = np.pad(canvas, ((HEADER, 0), (0, 0), (0, 0)), constant_values=255)
+    canvas = np.pad(canvas, ((HEADER, HEADER), (0, 0), (0, 0)), constant_values=255)
     picture = Picture.fromarray(canvas)
     draw = ImageDraw.Draw(picture)
-    width = canvas.shape[1] // len(TITLES)
+    width = picture.width // len(TITLES)
     for column, title in enumerate(TITLES):
-        draw.text((column * width + GAP, GAP), title, fill=0, font_size=18)
+        draw.text((column * width + GAP, GAP), title, fill=0, font_size=FONT_SIZE)
+    draw_legend(draw, picture.width, picture.height - HEADER)
     picture.save(path)
+
+
+def draw_legend(draw: ImageDraw.ImageDraw, right: int, top: int) -> None:
+    """Write what the colours of prediction and truth mean, below these, flush right."""
+    left = right
+    for colour, meaning in reversed(LEGEND.items()):
+        left -= int(draw.textlength(meaning, font_size=FONT_SIZE)) + FONT_SIZE + 4 * GAP
+        box = (left, top + GAP, left + FONT_SIZE, top + GAP + FONT_SIZE)
+        draw.rectangle(box, fill=colour, outline="black")
+        draw.text((left + FONT_SIZE + GAP, top + GAP), meaning, fill=0, font_size=FONT_SIZE)
+
+
+def judged(prediction: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Colour predicted nuclei by whether they are found or invented, true ones by found or missed."""
+    overlaps = count_overlaps(prediction, truth)
+    true, predicted = overlaps.pairs[overlaps.matches()].T
+    return (
+        marked(prediction, overlaps.predicted[predicted], INVENTED),
+        marked(truth, overlaps.true[true], MISSED),
+    )
+
+
+def marked(objects: NDArray[Any], found: NDArray[Any], other: str) -> NDArray[np.uint8]:
+    """Colour the found objects and the others on black, with a black line between those that touch."""
+    colours = np.zeros((*objects.shape, 3), np.uint8)
+    colours[objects > 0] = ImageColor.getrgb(other)
+    colours[np.isin(objects, found)] = ImageColor.getrgb(FOUND)
+    inside = [find_boundaries(each, mode="inner") for each in (objects, objects > 0)]  # type: ignore[no-untyped-call]
+    colours[inside[0] & ~inside[1]] = 0
+    return colours
 
 
 def weight_maps(dataset: Dataset) -> list[NDArray[np.float32]]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from napari_unet.core.running import StackUpdate
@@ -19,7 +20,7 @@ def segmenting_shown(name: str) -> Iterator[Callable[[StackUpdate], None]]:
         *words, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
     )
     with shown as bar:
-        shown_name = name.replace("[", r"\[")
+        shown_name = escape(name)
         task = bar.add_task(shown_name, total=None, rate="preparing")
         phase = ""
 

@@ -59,6 +59,12 @@ class Job:
         store = source.store()
         return Request(self.model, image, labels_path(store, self.labels or ""), self.config, store)
 
+    def warning(self, request: "Request") -> str:
+        """Say where the model is not at home, "" where it is."""
+        from napari_unet.core.layouts import spacing_warning
+
+        return "" if self.config.match_spacing else spacing_warning(self.model, request.image)
+
     def run(self, request: "Request") -> Outcome:
         """Segment an image; Ctrl-C ends the command, and what is done is kept."""
         from napari_unet.core.unfinished import is_complete
@@ -141,25 +147,20 @@ def stopped(request: "Request") -> str:
 
 
 def summary(request: "Request", result: "StackResult", n_before: int, seconds: float) -> Outcome:
-    """Say what was done in this run, how, and in what the result differs from what was asked for."""
+    """Say what was done in this run, and how."""
     from napari_unet.core.devices import describe_device
-    from napari_unet.core.io import count_missing_chunks
+    from napari_unet.core.running import result_notes
 
     plan = result.plan
     how = (
         f"tile {_times(plan.grid.tile_shape)}, halo {_times(plan.grid.halo)}, {plan.precision}, "
         f"{describe_device(result.device)}"
     )
-    image = request.image
-    n_missing = count_missing_chunks(image)
-    notes = {
-        f"went on after {n_before:,} of {len(plan):,} tiles": n_before,
-        f"{result.n_nonfinite:,} pixels were NaN or infinite: they are 0 in the result": result.n_nonfinite,
-        f"{n_missing:,} chunks of the image are missing and read as its fill value": n_missing,
-    }
+    notes = result_notes(request.image, request.layout.image, result.n_nonfinite)
+    if n_before:
+        notes = (f"went on after {n_before:,} of {len(plan):,} tiles", *notes)
     n_voxels = result.n_voxels * (len(plan) - n_before) // len(plan)
-    counted = [note for note, count in notes.items() if count]
-    return Outcome(n_voxels, seconds, how, (*counted, *request.notes))
+    return Outcome(n_voxels, seconds, how, notes)
 
 
 def _times(shape: Sequence[int]) -> str:

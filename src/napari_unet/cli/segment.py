@@ -218,6 +218,8 @@ def segment(
                 run_batch(job, inputs, outputs)
             else:
                 request = job.request(inputs[0], outputs[0])
+                if warning := job.warning(request):  # before the work, which may take long
+                    typer.secho(warning, fg=typer.colors.YELLOW, err=True)
                 typer.echo(f"{request.path}: {job.run(request)}")
     except KeyboardInterrupt:  # before the first image, or between two
         typer.secho("Stopped: the same command with --resume goes on", fg=typer.colors.RED, err=True)

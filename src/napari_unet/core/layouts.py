@@ -6,16 +6,17 @@ from typing import get_args
 
 from napari_unet.core.calibration import check_tiling
 from napari_unet.core.io import Image
-from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit, is_length
+from napari_unet.core.io.axes import UNKNOWN_UNIT, common_unit, ngff_unit
 from napari_unet.core.io.image import override
+from napari_unet.core.io.names import composed
 from napari_unet.core.modelfile import Model
 from napari_unet.core.objects import ObjectRules, check_min_size
 from napari_unet.core.resampling import resampled
 from napari_unet.core.results import Finding, Kind, ResultLayout, ScoreType
 from napari_unet.core.targets import OBJECT_CLASSES
 
-SPACING_RATIO = 1.2
-"""Pixels of image and model that differ by more are worth a note."""
+ALIKE = 1.2
+"""A network sees no difference between pixels whose sizes have at most this ratio."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def with_model_channels(model: Model, image: Image) -> Image:
         The image as it is where channels were chosen for it, where not all of the model's have names of
         their own, and where the image has not each of them once.
     """
-    wanted, names = model.channels, image.channels
+    wanted, names = (list(map(composed, each.channels)) for each in (model, image))
     is_chosen = image.source is not None and image.source.channels is not None
     is_named = all(wanted) and len(set(wanted)) == len(wanted)
     if is_chosen or not is_named or wanted == names or any(names.count(name) != 1 for name in wanted):
@@ -163,36 +164,36 @@ def seen_image(model: Model, image: Image, config: SegmentConfig) -> Image:
     return resampled(image, tuple(spacing.values()))
 
 
-def result_notes(model: Model, image: Image, config: SegmentConfig) -> tuple[str, ...]:
-    """Say in what a result will differ from what one may expect, a sentence each.
+def spacing_warning(model: Model, image: Image) -> str:
+    """Say where a model has learnt from pixels of another size than an image has, else "".
 
     Parameters
     ----------
     model : Model
+        A 2D model knows nothing of the distance of planes.
     image : Image
-        As it was opened.
-    config : SegmentConfig
+        As it is to be seen; sizes are compared where both have a unit of length.
 
     Returns
     -------
-    tuple of str
-        What of the file is not used, channels that the model does not take, another pixel size.
+    str
+        One sentence with both sizes and the option that matches them, where they differ by more than 20 %.
     """
-    used = with_model_channels(model, image)
-    notes = list(image.notes)
-    if used.n_channels < image.n_channels:
-        chosen = ", ".join(name or "unnamed" for name in used.channels)
-        notes.append(f"{image.name}: {used.n_channels} of {image.n_channels} channels are used ({chosen})")
-    if not config.match_spacing and is_length(model.unit) and is_length(image.unit):
-        sizes, unit = common_unit(
-            {"model": (model.spacing[-1], model.unit), "image": (image.spacing[-1], image.unit)}
-        )
-        if not 1 / SPACING_RATIO <= sizes["model"] / sizes["image"] <= SPACING_RATIO:
-            notes.append(
-                f"{image.name} has pixels of {sizes['image']:.4g} {unit} and the model was trained on "
-                f"{sizes['model']:.4g} {unit}: --match-spacing brings them together"
-            )
-    return tuple(notes)
+    sizes = dict(zip(image.spatial_axes, image.spacing, strict=True))
+    if ngff_unit(model.unit) is None or ngff_unit(image.unit) is None or not set(model.axes) <= set(sizes):
+        return ""
+    found = [sizes[axis] for axis in model.axes]
+    learnt = [
+        common_unit({"model": (size, model.unit), "image": (1.0, image.unit)})[0]["model"]
+        for size in model.spacing
+    ]
+    if all(max(old / new, new / old) <= ALIKE for old, new in zip(learnt, found, strict=True)):
+        return ""
+    ours, theirs = (" x ".join(f"{size:.4g}" for size in each) for each in (found, learnt))
+    return (
+        f"{image.name} has pixels of {ours} {image.unit} and the model learnt from pixels of {theirs} "
+        f"{image.unit}: --match-spacing brings the image to the size that the model knows"
+    )
 
 
 def _is_known(spacing: Sequence[float], unit: str) -> bool:

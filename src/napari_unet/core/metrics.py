@@ -69,9 +69,24 @@ def score_planes(
     >>> score_planes([([[1, 1]], [[1, 1]]), ([[1, 2]], [[2, 2]])]).classes[1]
     ClassScore(dice=0.5, iou=0.5)
     """
-    scores = [
-        score_plane(prediction, truth, ignore=ignore, boundary=boundary) for prediction, truth in planes
-    ]
+    return mean_scores(
+        [score_plane(prediction, truth, ignore=ignore, boundary=boundary) for prediction, truth in planes]
+    )
+
+
+def mean_scores(scores: Sequence[Scores]) -> Scores:
+    """Average the scores of planes: every one is the mean of its value over the planes where it has one.
+
+    Raises
+    ------
+    ValueError
+        If there is no plane.
+
+    Examples
+    --------
+    >>> mean_scores([score_plane([1, 1], [1, 1]), score_plane([1, 2], [2, 2])]).pixel_accuracy
+    0.75
+    """
     if not scores:
         raise ValueError("there are 0 planes to score: give at least one prediction with its truth")
     return Scores(

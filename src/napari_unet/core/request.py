@@ -18,7 +18,7 @@ from napari_unet.core.io.layout import Layout, ResultSink
 from napari_unet.core.io.names import has_zarr_metadata
 from napari_unet.core.io.result import open_result, result_suffix
 from napari_unet.core.io.zarr_writer import open_parts
-from napari_unet.core.layouts import SegmentConfig, result_layout, result_notes, seen_image
+from napari_unet.core.layouts import SegmentConfig, result_layout, seen_image
 from napari_unet.core.modelfile import Model, model_hash
 from napari_unet.core.normalise import CHUNK_SIDE, N_CHUNKS, sample_regions
 from napari_unet.core.object_work import ObjectStore
@@ -59,11 +59,6 @@ class Request:
     def layout(self) -> ResultLayout:
         """What the result will be; ValueError where image and model do not fit."""
         return result_layout(self.model, self.image, self.config)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """In what the result will differ from what one may expect."""
-        return result_notes(self.model, self.image, self.config)
 
     @cached_property
     def seen(self) -> Image:

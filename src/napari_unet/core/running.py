@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_unet.core.devices import full_precision, memory_reused, repeatable
 from napari_unet.core.inference import Predictor
+from napari_unet.core.io import Image, count_missing_chunks
 from napari_unet.core.plan import StackPlan
 from napari_unet.core.tiling import Region
 from napari_unet.core.work import BlockWork, Ready
@@ -38,7 +39,7 @@ class StackUpdate:
 
 @dataclass(frozen=True, eq=False)
 class StackResult:
-    """What was done: the plan, where it was computed, and the pixels that were not finite and read as 0."""
+    """What was done: the plan, where it was computed, and the pixels that were not finite."""
 
     plan: StackPlan
     device: torch.device
@@ -48,6 +49,38 @@ class StackResult:
     def n_voxels(self) -> int:
         """Pixels or voxels of the stack."""
         return self.plan.n_voxels
+
+
+def result_notes(image: Image, used: Image, n_nonfinite: int) -> tuple[str, ...]:
+    """Say what of an image its result does not show, a sentence each.
+
+    Parameters
+    ----------
+    image : Image
+        As it was opened.
+    used : Image
+        The same with the channels of the model.
+    n_nonfinite : int
+        See `StackResult`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from napari_unet.core.io.image import override
+    >>> image = Image(np.zeros((2, 8, 8)), "CYX", (1.0, 1.0), "pixel", ("dna", "actin"), "cells")
+    >>> result_notes(image, override(image, channels=["actin"]), 3)
+    ('1 of 2 channels is used: actin', '3 pixels were NaN or infinite: they are 0 in the result')
+    """
+    n_used, n_missing = used.n_channels, count_missing_chunks(used)
+    names = ", ".join(used.channels)
+    counted = {
+        f"{n_used} of {image.n_channels} channels {'is' if n_used == 1 else 'are'} used: {names}": (
+            image.n_channels - n_used
+        ),
+        f"{n_nonfinite:,} pixels were NaN or infinite: they are 0 in the result": n_nonfinite,
+        f"{n_missing:,} chunks of the image are missing and read as its fill value": n_missing,
+    }
+    return (*image.notes, *(note for note, count in counted.items() if count))
 
 
 def overlapped(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ class ClassLabel:
     annotation_value: int
     output_value: int
     name: str
+
+    def __post_init__(self) -> None:  # names compare alike whichever way their letters are composed
+        object.__setattr__(self, "name", normalize("NFC", self.name))
 
 
 OBJECT_CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "rim"), ClassLabel(3, 1, "core"))

@@ -11,6 +11,7 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_unet.core.io import Image
+from napari_unet.core.io.names import composed
 from napari_unet.core.normalise import Intensity, normalise
 from napari_unet.core.rims import Annotation
 from napari_unet.core.targets import Example, Task
@@ -319,7 +320,7 @@ def image_key(choice: ImageChoice) -> str:
         str(layer.dtype),
         choice.axes,
     )
-    return sha256(repr(parts).encode()).hexdigest()[:16]
+    return sha256(composed(repr(parts)).encode()).hexdigest()[:16]
 
 
 def _where(ndim: int, t: int, region: Region) -> _Where:

@@ -10,6 +10,7 @@ from napari.utils.colormaps import CyclicLabelColormap, DirectLabelColormap, lab
 from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
+from napari_unet.core.io.names import composed
 from napari_unet.core.targets import MAX_CLASSES, ClassLabel
 
 COLOURS = (
@@ -45,6 +46,7 @@ class ClassStyle:
             raise ValueError(f"class {self.value} has no name: give it one")
         if not re.fullmatch("#[0-9a-f]{6}", self.colour, re.IGNORECASE):
             raise ValueError(f"the colour of {self.name!r} is {self.colour!r}: write it as #rrggbb")
+        object.__setattr__(self, "name", composed(self.name))
 
 
 Classes = tuple[ClassStyle, ...]

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from math import prod
 from typing import Any
@@ -122,7 +122,17 @@ def open_layers(choice: ImageChoice) -> Image:
     elif "C" in axes:
         names = []
     image = make_image(data, axes, sizes, unit, names, choice.name)
+    image = replace(image, notes=(*image.notes, *_notes(choice, pixels[0].shape)))
     return image if choice.channels is None else override(image, channels=choice.channels)
+
+
+def _notes(choice: ImageChoice, shape: Sequence[int]) -> list[str]:
+    """Say what is dropped of the layers, and what was noted of their files when these were opened."""
+    found = [layer.metadata.get("notes") for layer in choice.layers]
+    notes = [str(note) for each in found if isinstance(each, tuple) for note in each]
+    if choice.layers[0].rgb and shape[-1] > len(_RGB):
+        notes.append("alpha is dropped")
+    return list(dict.fromkeys(notes))
 
 
 def labels_axes(layer: Labels) -> str:

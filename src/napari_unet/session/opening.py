@@ -65,7 +65,9 @@ def _image_layers(image: Image, levels: Levels) -> list[LayerData]:
     data = arrays if len(arrays) > 1 else arrays[0]
     provenance = levels.provenance or _provenance(image)
     kind = Values("").text(provenance.get("options"), "kind")
-    metadata = {"provenance": provenance} if provenance else {}
+    metadata: dict[str, Any] = {"provenance": provenance} if provenance else {}
+    if image.notes:
+        metadata["notes"] = image.notes
     if levels.is_labels or (kind in ("labels", "objects") and image.dtype.kind in "ui"):
         placed = {"metadata": metadata, **_placed(image, levels)}
         return [

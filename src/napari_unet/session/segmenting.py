@@ -21,7 +21,7 @@ from napari_unet.session.levels import find_levels
 from napari_unet.session.opening import lazy_levels
 from napari_unet.session.progress import Progress
 from napari_unet.session.results import Begun, Colormap, Order, Result, Results, amount
-from napari_unet.session.segmenting_job import Job, check_file, check_fit, config_of, layout_of, work
+from napari_unet.session.segmenting_job import Job, check_file, check_fit, layout_of, work
 from napari_unet.session.settings import ALL_OBJECTS, WantedObjects
 from napari_unet.session.sinks import NumberedSink, Numbers, PlaneSink, as_layer, as_result, in_layer
 from napari_unet.session.subimage import around_plane
@@ -288,19 +288,12 @@ def _is_empty(job: Job) -> bool:
     return not plane.any()
 
 
-def _notes(job: Job) -> tuple[str, ...]:
-    """In what the result differs from what one may expect."""
-    from napari_unet.core.layouts import result_notes  # torch
-
-    return result_notes(job.order.model, job.whole, config_of(job.order))
-
-
 def _words(job: Job, whole: bool) -> str:
     """Say how it ended."""
     name = job.whole.name if job.is_whole else f"this slice of {job.whole.name}"
     if whole:
         words = f"{name} is segmented" + (f" and saved as {job.path.name}" if job.path else "")
-        return "; ".join([words + NO_OBJECT * _is_empty(job), *_notes(job)])
+        return "; ".join([words + NO_OBJECT * _is_empty(job), *job.notes])
     if job.path:
         if job.folder is None or not job.folder.exists():
             return f"segmenting {name} was cancelled before anything was saved"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet import __version__
 from napari_unet.core.io import Image
 from napari_unet.core.io.layout import Sink
+from napari_unet.core.io.names import real_path
 from napari_unet.core.io.ngff import PROVENANCE
 from napari_unet.core.io.result import check_output
 from napari_unet.core.results import ResultLayout
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from napari_unet.core.modelfile import Model
     from napari_unet.core.plan import StackPlan
     from napari_unet.core.request import Request
-    from napari_unet.core.running import StackUpdate
+    from napari_unet.core.running import StackResult, StackUpdate
 
 CPU_TILE = 512
 """Largest side of a tile of a plane where the processor computes: after one of about a second it can end."""
@@ -36,7 +37,7 @@ class Job:
 
     `begun` is what it goes on with, `fresh` the array that its layer takes, with numbers, once something is
     done; `plan`, `n_done` and `sample` are what a segmentation into a layer can be gone on with, and `folder`
-    is where a file is in the making.
+    is where a file is in the making; `notes` are what the result does not show of the image.
     """
 
     order: Order
@@ -53,6 +54,7 @@ class Job:
     plan: "StackPlan | None" = None
     n_done: int = 0
     sample: str = ""
+    notes: tuple[str, ...] = ()
     cancelled: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
@@ -77,19 +79,22 @@ class Job:
 
 def work(job: Job, threads: int | None) -> Generator["StackUpdate | str", None, bool]:
     """Segment a block at a time, and say what is worth saying; tell whether it got to the end."""
+    from napari_unet.core.running import result_notes  # torch
+
     leave_a_core(threads)
     job.provenance = _provenance(job.order)
     with closing(_into_layer(job) if job.path is None else _into_file(job, job.path)) as updates:
         while not job.cancelled.is_set():
             try:
                 update = next(updates)
-            except StopIteration:
+            except StopIteration as end:
+                job.notes = result_notes(job.whole, job.whole, end.value.n_nonfinite)
                 return True
             yield update
     return job.is_done
 
 
-def _into_layer(job: Job) -> Generator["StackUpdate | str", None, None]:
+def _into_layer(job: Job) -> Generator["StackUpdate | str", None, "StackResult"]:
     from napari_unet.core.arrays import segment_into  # torch
 
     order, config = job.order, config_of(job.order)
@@ -104,13 +109,18 @@ def _into_layer(job: Job) -> Generator["StackUpdate | str", None, None]:
     updates = segment_into(
         order.model, job.part, job.sink, config, order.intensity, plan=job.plan, first=job.n_done
     )
-    for update in updates:
+    while True:
+        try:
+            update = next(updates)
+        except StopIteration as end:
+            result: StackResult = end.value
+            return result
         if update.region is not None:  # of objects a plane or a volume has to be whole
             job.n_done = update.task + 1
         yield update
 
 
-def _into_file(job: Job, path: Path) -> Generator["StackUpdate | str", None, None]:
+def _into_file(job: Job, path: Path) -> Generator["StackUpdate | str", None, "StackResult"]:
     from napari_unet.core.request import Request
     from napari_unet.core.stacks import segment_stack  # torch
 
@@ -124,15 +134,17 @@ def _into_file(job: Job, path: Path) -> Generator["StackUpdate | str", None, Non
         )
     if why_not is not None:
         yield f"goes on with {path.name}: what was done before is kept"
-    yield from segment_stack(
-        order.model,
-        job.whole,
-        path,
-        config,
-        overwrite=True,  # whoever chose the name has agreed
-        resume=True,
-        intensity=order.intensity,
-        also=job.sink,
+    return (
+        yield from segment_stack(
+            order.model,
+            job.whole,
+            path,
+            config,
+            overwrite=True,  # whoever chose the name has agreed
+            resume=True,
+            intensity=order.intensity,
+            also=job.sink,
+        )
     )
 
 
@@ -198,8 +210,8 @@ def check_fit(model: "Model", image: Image) -> None:
 
 def check_file(path: Path, choice: ImageChoice) -> None:
     """Refuse early what cannot be written; the image itself is never replaced, and nothing is put into it."""
-    sources = [Path(layer.source.path).resolve() for layer in choice.layers if layer.source.path]
-    place = path.resolve()
+    sources = [real_path(layer.source.path) for layer in choice.layers if layer.source.path]
+    place = real_path(path)
     for source in sources:
         if place in (source, *source.parents):
             what = "the image itself" if place == source else "a folder that holds the image"

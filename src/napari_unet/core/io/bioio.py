@@ -26,7 +26,7 @@ class BioioPixels:
     dtype: np.dtype[Any]
 
     def __getitem__(self, region: Region, /) -> NDArray[Any]:
-        with readable(self.path, OSError, place=shown(region)):
+        with readable(self.path, place=shown(region)):
             return np.asarray(self.array[region])
 
 
@@ -48,7 +48,7 @@ def open_bioio(path: Path, axes: str | None = None, position: int | None = None)
         Where bioio or a reader for such a file is not installed, or the file is damaged.
     """
     container = _container(path)
-    with readable(path, OSError):
+    with readable(path):
         container.set_scene(check_position(position, container.scenes, path.name))
         pixels = container.xarray_dask_data
         kept = pixels.squeeze([d for d in pixels.dims if d not in ("Y", "X") and pixels.sizes[d] == 1])
@@ -62,7 +62,8 @@ def open_bioio(path: Path, axes: str | None = None, position: int | None = None)
 
 def bioio_positions(path: Path) -> tuple[str, ...]:
     """Return the names of the scenes."""
-    scenes = tuple(map(str, _container(path).scenes))
+    with readable(path):
+        scenes = tuple(map(str, _container(path).scenes))
     return scenes if len(scenes) > 1 else ("",)
 
 
@@ -82,13 +83,13 @@ def _container(path: Path) -> Any:
             f"{path} is no image ({suffix}); {_FORMATS}, "
             "or pip install 'napari-unet[bioio]' and a reader of bioio for it"
         ) from error
-    try:
-        with readable(path, OSError):
+    with readable(path):
+        try:
             return BioImage(path)
-    except UnsupportedFileFormatError as error:
-        raise Unreadable(
-            f"{path} is no image ({suffix}); {_FORMATS}, or install a reader of bioio for it"
-        ) from error
+        except UnsupportedFileFormatError as error:
+            raise Unreadable(
+                f"{path} is no image ({suffix}); {_FORMATS}, or install a reader of bioio for it"
+            ) from error
 
 
 def _sizes(container: Any) -> tuple[dict[str, float], str]:

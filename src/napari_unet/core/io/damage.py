@@ -1,25 +1,8 @@
-"""One sentence for a file whose bytes are not what its header promises."""
+"""One sentence for a file that cannot be read, whatever a library raises about it."""
 
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-# what tifffile, zarr, h5py and the decoders of imagecodecs and numcodecs raise on damaged bytes
-_DAMAGE: tuple[type[Exception], ...] = (
-    ValueError,
-    TypeError,
-    LookupError,
-    RuntimeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    SyntaxError,  # malformed XML is one
-    EOFError,
-    struct.error,
-    zlib.error,
-)
 
 
 class Unreadable(ValueError):
@@ -27,21 +10,34 @@ class Unreadable(ValueError):
 
 
 @contextmanager
-def readable(path: Path, *also: type[Exception], place: str = "") -> Iterator[None]:
-    """Turn whatever a decoder says about damaged bytes into a ValueError that names file and remedy.
+def readable(path: Path, *, place: str = "", spared: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn whatever a reader raises into an `Unreadable` that names file and remedy: the border of reading.
 
-    What is `Unreadable` says so already. `place` says where in the file it happened: a page, a region.
+    Nobody knows all that decoders raise on damaged bytes, so any error counts, our own faults among them:
+    these have their traceback as the cause. What is `Unreadable` says so already, and so does what is
+    `spared`; a file that is gone is none that is damaged. `place` says where in the file it happened: a page,
+    a region.
     """
     try:
         yield
-    except Unreadable:
+    except (Unreadable, MemoryError):
         raise
-    except _DAMAGE + also as error:
-        reason = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+    except PermissionError as error:
+        raise Unreadable(f"{path.name} may not be read; ask its owner for the right to read it") from error
+    except Exception as error:
+        is_gone = isinstance(error, FileNotFoundError) and not path.exists()
+        if is_gone or isinstance(error, spared):
+            raise
         where = f"{place}: " if place else ""
         raise Unreadable(
-            f"{path.name} cannot be read ({where}{reason}); copy the file again or save it anew"
+            f"{path.name} cannot be read ({where}{_reason(error)}); copy the file again or save it anew"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """First line of what an error says; of the system's errors without number and path."""
+    text = str((isinstance(error, OSError) and error.strerror) or error)
+    return (text.splitlines() or [""])[0].rstrip(".") or type(error).__name__
 
 
 def shown(region: tuple[slice, ...]) -> str:

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
-from napari_unet.core.io.names import image_stem, is_image, is_zarr, natural_key, split_member
+from napari_unet.core.io.names import (
+    composed,
+    image_stem,
+    is_broken_link,
+    is_image,
+    is_zarr,
+    natural_key,
+    split_member,
+)
 
 _SHOWN = 10
 
@@ -20,7 +28,8 @@ def find_images(source: str | Path) -> list[Path]:
     source
         A file (a Zarr store counts as one), "file.h5:/dataset", a folder (its images, not those of
         subfolders), or a glob, in which ** stands for folders within folders but follows no links. Hidden
-        files are skipped, and what is no image by its suffix unless the glob names that suffix.
+        files are skipped, and what is no image by its suffix unless the glob names that suffix. Broken links
+        and folders with such a suffix count: opening them says what is wrong.
 
     Returns
     -------
@@ -36,7 +45,7 @@ def find_images(source: str | Path) -> list[Path]:
     """
     path = Path(source).expanduser()
     file, member = split_member(path)
-    if file.is_file() or is_zarr(path):
+    if file.is_file() or is_zarr(path) or is_broken_link(file):
         return [path]
     if path.is_dir():
         found = [Path(entry) for entry in _entries(path) if is_image(entry)]
@@ -67,9 +76,11 @@ def _matching(folder: Path, parts: Sequence[str]) -> Iterator["os.DirEntry[str]"
         yield from _matching(folder / first, rest)
     else:
         for entry in _entries(folder):
-            if fnmatch(entry.name, first) and rest:
+            if not fnmatch(composed(entry.name), composed(first)):
+                continue
+            if rest:
                 yield from _matching(Path(entry), rest)
-            elif fnmatch(entry.name, first):
+            else:
                 yield entry
 
 
@@ -116,8 +127,8 @@ def pair_files(
     without_image = [str(path) for stem, path in labels_of.items() if stem not in image_of]
     if without_labels or without_image:
         raise ValueError(
-            f"{words[0]} and {words[1]} pair by name: {_listed(without_labels)} without {words[1]}, "
-            f"{_listed(without_image)} without {words[0]}; rename or remove these"
+            f"{words[0]} and {words[1]} pair by name: {listed(without_labels)} without {words[1]}, "
+            f"{listed(without_image)} without {words[0]}; rename or remove these"
         )
     return [(path, labels_of[stem]) for stem, path in image_of.items()]
 
@@ -126,10 +137,15 @@ def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
     counts = Counter(map(image_stem, paths))
     twice = [str(path) for path in paths if counts[image_stem(path)] > 1]
     if twice:
-        raise ValueError(f"these have the same name: {_listed(twice)}; rename or remove all but one")
+        raise ValueError(f"these have the same name: {listed(twice)}; rename or remove all but one")
     return {image_stem(path): path for path in paths}
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Name the first of many.
+
+    >>> listed(["a.tif", "b.tif"]), listed([])
+    ('a.tif, b.tif', 'none')
+    """
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return (", ".join(names[:_SHOWN]) or "none") + more

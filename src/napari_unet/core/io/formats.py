@@ -1,16 +1,19 @@
 """Which reader a path needs; readers with heavy libraries are imported only then."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from napari_unet.core.io.damage import Unreadable
 from napari_unet.core.io.image import Image
 from napari_unet.core.io.names import (
     HDF5_SUFFIXES,
     RASTER_SUFFIXES,
     TIFF_SUFFIXES,
     check_position,
+    is_broken_link,
     is_zarr,
     split_member,
 )
@@ -38,16 +41,20 @@ def format_of(path: Path, *, indices: bool = False) -> Format:
     FileNotFoundError
         Where there is no such file.
     ValueError
-        Where it is a folder of something else.
+        Where it is a folder of something else, no regular file, or a link that leads nowhere.
     """
     file, _ = split_member(path)
     suffix = file.suffix.lower()
+    if is_broken_link(file):
+        raise Unreadable(f"{file.name} is a broken link to {os.readlink(file)}; put the file itself there")
     if not file.exists():
         raise FileNotFoundError(f"{file} does not exist; check the path")
     if is_zarr(path):
         return _zarr()
     if file.is_dir():
         raise ValueError(f"{path} is a folder; give a TIFF, PNG, JPEG, NumPy, HDF5 or Zarr file")
+    if not file.is_file():  # opening a pipe would wait for ever
+        raise ValueError(f"{path} is no regular file; give a TIFF, PNG, JPEG, NumPy, HDF5 or Zarr file")
     if suffix in TIFF_SUFFIXES:
         return Format(open_tiff, tiff_positions, tiff_format)
     if suffix in RASTER_SUFFIXES:

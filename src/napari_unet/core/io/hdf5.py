@@ -79,17 +79,15 @@ def open_hdf5(path: Path, axes: str | None = None) -> Image:
 def _opened(path: Path, place: str = "") -> Iterator["h5py.File"]:
     import h5py
 
-    with readable(path, OSError, place=place), _unlocked(path), h5py.File(path, "r") as file:
+    with readable(path, place=place), _unlocked(path), h5py.File(path, "r") as file:
         yield file
 
 
 @contextmanager
 def _unlocked(path: Path) -> Iterator[None]:
-    """Tell a file that is whole but may not be opened from one that is damaged."""
+    """Tell a file that is whole but open elsewhere from one that is damaged."""
     try:
         yield
-    except PermissionError as error:
-        raise Unreadable(f"{path.name} may not be read; ask its owner for the right to read it") from error
     except OSError as error:
         if not any(sign in str(error) for sign in _LOCKED):
             raise

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_unet.core.io.axes import check_axes, known_spacing, spatial_of
+from napari_unet.core.io.names import composed
 from napari_unet.core.io.source import Source
 
 Region = tuple[slice, ...]
@@ -288,7 +289,8 @@ def check_channels(
 def _number(channel: int | str, names: Sequence[str]) -> int | None:
     if not isinstance(channel, str):
         return index(channel)
-    return list(names).index(channel) if list(names).count(channel) == 1 else None
+    known = list(map(composed, names))
+    return known.index(composed(channel)) if known.count(composed(channel)) == 1 else None
 
 
 def _with_spacing(image: Image, spacing: tuple[float, ...]) -> Image:

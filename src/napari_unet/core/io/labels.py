@@ -139,7 +139,7 @@ def _open_image(store: Path) -> tuple["zarr.Group", Mapping[str, Any]]:
 
     ome: Mapping[str, Any] = {}
     if has_zarr_metadata(store):
-        with readable(store, FileNotFoundError):
+        with readable(store):
             group = zarr.open_group(str(store), mode="r", use_consolidated=False)
             ome = ome_metadata(group)
     if not ome.get("multiscales"):

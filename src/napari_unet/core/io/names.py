@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,15 +14,31 @@ HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf"})
 FILE_SUFFIXES = TIFF_SUFFIXES | RASTER_SUFFIXES | HDF5_SUFFIXES | {".npy"}
 # read through bioio; what else it reads, such as films, is rarely meant where a folder is given
 _MICROSCOPY_SUFFIXES = frozenset({".czi", ".dv", ".ims", ".lif", ".nd2", ".oib", ".oir", ".vsi"})
-FOLDER_SUFFIXES = FILE_SUFFIXES | _MICROSCOPY_SUFFIXES
 IMAGE_SUFFIXES = FILE_SUFFIXES | {".zarr"}
+_LISTED_SUFFIXES = IMAGE_SUFFIXES | _MICROSCOPY_SUFFIXES
 _MEMBER = re.compile(rf"(.*(?:{'|'.join(map(re.escape, sorted(HDF5_SUFFIXES)))})):(.*)", re.I | re.S)
 _SHOWN = 10
 _ZARR_MARKS = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 
 
+def composed(name: str) -> str:
+    r"""Return a name in the Unicode form (NFC) in which names are compared: macOS takes letters apart.
+
+    Examples
+    --------
+    >>> "a\u0308" == "ä", composed("a\u0308") == composed("ä")
+    (False, True)
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def real_path(path: str | Path) -> Path:
+    """Return where links lead, also in a circle, composed: equal paths are the same file on every system."""
+    return Path(composed(os.path.realpath(path)))
+
+
 def image_stem(path: str | Path) -> str:
-    """Return the name without suffix, and without the `.ome` before it.
+    """Return the name without suffix, and without the `.ome` before it, composed.
 
     Examples
     --------
@@ -31,7 +48,7 @@ def image_stem(path: str | Path) -> str:
     'd'
     """
     stem = split_member(path)[0].stem
-    return stem[:-4] if stem.lower().endswith(".ome") else stem
+    return composed(stem[:-4] if stem.lower().endswith(".ome") else stem)
 
 
 def split_member(path: str | Path) -> tuple[Path, str]:
@@ -58,6 +75,11 @@ def check_position(position: int | None, names: Sequence[str], name: str) -> int
     )
 
 
+def is_broken_link(path: Path) -> bool:
+    """Whether a path is a link that leads nowhere, or in a circle."""
+    return path.is_symlink() and not path.exists()
+
+
 def is_zarr(path: Path) -> bool:
     """Whether a folder is a Zarr store: by its suffix, or by the metadata in it."""
     return path.is_dir() and (path.suffix.lower() == ".zarr" or has_zarr_metadata(path))
@@ -69,13 +91,16 @@ def has_zarr_metadata(path: Path) -> bool:
 
 
 def is_image(entry: "os.DirEntry[str]", suffix: str = "") -> bool:
-    """Whether an entry of a folder is an image, as far as its name says; `suffix` is one more to take."""
+    """Whether an entry of a folder is meant to be an image by its name; `suffix` is one more to take.
+
+    Links that lead nowhere and folders with such a name count too: opening them says what is wrong.
+    """
     if entry.name.startswith("."):
         return False
     own = os.path.splitext(entry.name)[1].lower()
-    if own in FOLDER_SUFFIXES or (own and own == suffix):
-        return os.path.isfile(entry) or is_zarr(Path(entry))  # the entry's own fails at links in a circle
-    return is_zarr(Path(entry))
+    if own in _LISTED_SUFFIXES or is_zarr(Path(entry)):
+        return True
+    return bool(own) and own == suffix and not os.path.isdir(entry)  # the entry's own fails at link loops
 
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_unet.core.io.damage import readable
 from napari_unet.core.io.formats import format_of
 from napari_unet.core.io.image import ChannelView, Image, Region, make_image, override
 from napari_unet.core.io.names import image_stem
 from napari_unet.core.io.source import Source
 
+_SENTENCES = (ValueError, FileNotFoundError)  # of readers: options that do not fit, files that are not there
 _KEPT = 2  # planes of a stack: a PNG or JPEG is decoded whole, and stays in memory
 
 
@@ -236,13 +238,15 @@ def list_positions(path: str | Path) -> tuple[str, ...]:
     >>> folder.cleanup()
     """
     path = Path(path)
-    return format_of(path).positions(path)
+    with readable(path, spared=_SENTENCES):
+        return format_of(path).positions(path)
 
 
 def describe_format(path: str | Path) -> str:
     """Return the format of a file in words, such as "OME-TIFF" or "OME-Zarr 0.5"."""
     path = Path(path)
-    return format_of(path).describe(path)
+    with readable(path, spared=_SENTENCES):
+        return format_of(path).describe(path)
 
 
 def count_missing_chunks(image: Image) -> int:
@@ -272,4 +276,5 @@ def count_missing_chunks(image: Image) -> int:
 
 
 def _open(path: Path, axes: str | None, position: int | None = None, *, indices: bool = False) -> Image:
-    return format_of(path, indices=indices).open(path, axes, position)
+    with readable(path, spared=_SENTENCES):
+        return format_of(path, indices=indices).open(path, axes, position)

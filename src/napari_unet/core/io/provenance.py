@@ -32,7 +32,7 @@ def read_provenance(path: Path) -> dict[str, Any]:
     if is_zarr(path):
         import zarr
 
-        with readable(path, FileNotFoundError):
+        with readable(path):
             attributes: dict[str, Any] = dict(zarr.open_group(str(path), mode="r").attrs)
         found = attributes.get(PROVENANCE)
         return found if isinstance(found, dict) else {}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from napari_unet.core.io.damage import readable
+from napari_unet.core.io.damage import Unreadable, readable
 from napari_unet.core.io.decoding import check_piece
 from napari_unet.core.io.image import ALPHA_DROPPED, Image, Region, make_image
 from napari_unet.core.io.names import image_stem
@@ -18,7 +18,6 @@ from napari_unet.core.io.names import image_stem
 _GREY = {"1": "1", "L": "L", "LA": "L", "La": "L", "I;16": "I;16", "I;16B": "I;16", "I": "I"}
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _PNG_GREY_ALPHA = 4
-_DAMAGE = (OSError, SyntaxError)  # what Pillow raises on damaged bytes
 _DTYPES = {"1": np.bool_, "L": np.uint8, "P": np.uint8, "RGB": np.uint8, "I;16": np.uint16, "I": np.int32}
 
 
@@ -33,7 +32,7 @@ class RasterPixels:
 
     @cached_property
     def _decoded(self) -> NDArray[Any]:
-        with readable(self.path, *_DAMAGE):
+        with readable(self.path):
             if self.dtype == np.uint16 and self.mode != "I;16":  # Pillow would halve the depth
                 import imagecodecs  # where such a file is touched: the rest does without
 
@@ -68,11 +67,11 @@ def open_raster(path: Path, axes: str | None = None, *, indices: bool = False) -
     ValueError
         Where the file is damaged, is something else, or is too large to be decoded whole.
     """
-    with _open_picture(path) as picture, readable(path, *_DAMAGE):
+    with readable(path), _open_picture(path) as picture:
         mode = _target_mode(picture, indices=indices)
         size = (picture.height, picture.width)
         has_alpha = picture.mode in _WITH_ALPHA
-    depth, colour_type = _png_header(path)
+        depth, colour_type = _png_header(path)
     if depth == 16 and colour_type == _PNG_GREY_ALPHA:
         mode = "L"  # Pillow calls these RGBA
     dtype = np.dtype(np.uint16 if depth == 16 and mode in ("L", "RGB") else _DTYPES[mode])
@@ -86,11 +85,11 @@ def open_raster(path: Path, axes: str | None = None, *, indices: bool = False) -
 def _open_picture(path: Path) -> Pillow.Image:
     """Open without Pillow's warning of many pixels, meant for servers; twice as many it refuses."""
     try:
-        with readable(path, *_DAMAGE), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
             return Pillow.open(path)
     except Pillow.DecompressionBombError as error:
-        raise ValueError(
+        raise Unreadable(
             f"{path.name} has too many pixels to be decoded whole, as PNG and JPEG must be; save it as TIFF"
         ) from error
 

@@ -113,7 +113,7 @@ def open_zarr(path: Path, axes: str | None = None, position: int | None = None) 
     """
     import zarr
 
-    with readable(path, FileNotFoundError):
+    with readable(path):
         node = zarr.open(str(path), mode="r")
         if isinstance(node, zarr.Group) and not ome_metadata(node).get("multiscales"):
             node = _chosen(path, node, position)
@@ -134,7 +134,7 @@ def zarr_positions(path: Path) -> tuple[str, ...]:
     """Return the names of the images in a store."""
     import zarr
 
-    with readable(path, FileNotFoundError):
+    with readable(path):
         node = zarr.open(str(path), mode="r")
         if isinstance(node, zarr.Array) or ome_metadata(node).get("multiscales"):
             return ("",)
@@ -146,7 +146,7 @@ def zarr_format(path: Path) -> str:
     """Return what kind of store it is."""
     import zarr
 
-    with readable(path, FileNotFoundError):
+    with readable(path):
         node = zarr.open(str(path), mode="r")
         plain = f"Zarr v{node.metadata.zarr_format}"
         if isinstance(node, zarr.Group) and not ome_metadata(node).get("multiscales"):
@@ -165,7 +165,7 @@ def _chosen(path: Path, group: "zarr.Group", position: int | None) -> "zarr.Grou
         return _member(path, group, names[check_position(position, names, path.name)])
     first = next(_images(path, group), None)
     if first is None:
-        members = ", ".join(sorted(group.keys())[:_LISTED]) or "nothing"
+        members = ", ".join(_member_names(path, group)[:_LISTED]) or "nothing"
         raise Unreadable(f"{path.name} is a group that is no image and holds {members}; open one of these")
     check_position(position, (first,), path.name)
     return _member(path, group, first)
@@ -183,7 +183,7 @@ def _images(path: Path, group: "zarr.Group") -> Iterator[str]:
     elif (path / group.path / "OME").is_dir():
         yield from _series(path, group)
     else:
-        yield from _image_members(group)
+        yield from _image_members(path, group)
 
 
 def _series(path: Path, group: "zarr.Group") -> Iterator[str]:
@@ -193,13 +193,27 @@ def _series(path: Path, group: "zarr.Group") -> Iterator[str]:
     yield from listed or itertools.takewhile(lambda name: name in group, numbers)
 
 
-def _image_members(group: "zarr.Group") -> Iterator[str]:
+def _image_members(path: Path, group: "zarr.Group") -> Iterator[str]:
     """Members that are images; else an array, if there is but one."""
-    names = sorted(name for name, member in group.groups() if ome_metadata(member).get("multiscales"))
+    import zarr
+
+    members = {name: group[name] for name in _member_names(path, group)}
+    names = [
+        name
+        for name, member in members.items()
+        if isinstance(member, zarr.Group) and ome_metadata(member).get("multiscales")
+    ]
     if not names:
-        arrays = list(group.array_keys())
+        arrays = [name for name, member in members.items() if isinstance(member, zarr.Array)]
         names = arrays if len(arrays) == 1 else []
     yield from names
+
+
+def _member_names(path: Path, group: "zarr.Group") -> list[str]:
+    """Names of groups and arrays in a group; of files that systems leave there zarr itself would warn."""
+    return sorted(
+        entry.name for entry in (path / group.path).iterdir() if entry.is_dir() and entry.name in group
+    )
 
 
 def _plain(array: "zarr.Array[Any]", axes: str | None, values: Values) -> _Facts:

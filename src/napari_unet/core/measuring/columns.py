@@ -6,6 +6,7 @@ from math import pi
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_unet.core.io.names import composed
 from napari_unet.core.measuring.scenes import Scene
 from napari_unet.core.measuring.sums import Floats, Sums
 
@@ -84,6 +85,7 @@ def _intensities(scene: Scene, sums: Sums) -> Table:
 
 def _suffixes(channels: Sequence[str]) -> Iterator[str]:
     """Yield what tells channels apart: numbers where names do not, nothing for a single one."""
+    channels = list(map(composed, channels))
     for number, name in enumerate(channels):
         if name and channels.count(name) == 1:
             yield f"_{name}"
