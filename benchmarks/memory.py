@@ -1,11 +1,13 @@
 """How much memory a whole stack takes: 2 GB, 20 GB and 200 GB, made up as they are read, each in a process.
 
 Of every phase a part is worked through; what lies between is noted in the journal as if it had been done, so
-that the plan, the journal, the joining of objects and the pyramid are those of the whole stack.
+that the plan, the journal, the joining of objects and the pyramid are those of the whole stack. Training is
+on an OME-Zarr of 20 GB in which objects of three places are painted; all other chunks are missing.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -26,6 +28,8 @@ WIDE = 30_000
 MOST_MB, FLAT = 2500, 0.1
 N_OBJECTS, N_TOUCHING = 200, 20  # of a block that is not computed, and of them those at one of its faces
 N_TASKS = 2  # of each phase that are done before the leap, and after
+PLACES = (300, 400, 500), (1000, 1700, 900), (1800, 1100, 1850)  # that are painted, in one plane each
+CHUNK, RADIUS, N_STEPS = 128, 9, 10
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,34 @@ class Case:
     def n_bytes(self) -> int:
         """Of the stack."""
         return 2 * prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training on a volume with three painted places, and what kind of file holds its labels."""
+
+    ndim: int
+    task: str
+    labels: str
+    shape: tuple[int, ...] = (SIDES[20],) * 3
+
+    @property
+    def way(self) -> str:
+        """The line of the table."""
+        return f"train {self.ndim}D sparse, {self.task}, labels {self.labels}"
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the volume."""
+        return 2 * prod(self.shape)
+
+
+def trainings() -> list[Training]:
+    """Planes and volumes, classes and objects, and the two kinds of label files."""
+    kinds = ".ome.zarr", "annotation"
+    return [
+        Training(ndim, task, kind) for ndim in (2, 3) for task in ("classes", "objects") for kind in kinds
+    ]
 
 
 def cases() -> list[Case]:
@@ -115,6 +147,80 @@ def measure(case: Case, folder: Path) -> dict[str, Any]:
     return {"baseline": baseline, "peaks": peaks, "tasks": plan, "seconds": perf_counter() - start}
 
 
+def painted(task: str) -> np.ndarray:
+    """Return what is painted in each place: discs, objects or of one class, and strokes of background."""
+    plane = np.zeros((2 * CHUNK, 2 * CHUNK), np.uint8)
+    plane[::16] = 1
+    y, x = np.indices(plane.shape)
+    for number, (row, column) in enumerate(np.ndindex(6, 6), 2):
+        away = (y - 40 * row - 28) ** 2 + (x - 40 * column - 28) ** 2
+        plane[away <= (RADIUS + 3) ** 2] = 1
+        plane[away <= RADIUS**2] = number if task == "objects" else 2
+    return plane
+
+
+def make_volume(case: Training, folder: Path) -> tuple[Path, Path]:
+    """Write the volume and its labels, almost nothing of which takes disk space."""
+    import zarr
+
+    from napari_unet.core.annotations import Meaning, save_annotation
+    from napari_unet.core.io import tiff_writer
+    from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
+
+    def create(name: str, dtype: type) -> Any:
+        group = zarr.create_group(folder / name)
+        dataset = {
+            "path": "0",
+            "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0, 1.0]}],
+        }
+        axes = [{"name": axis, "type": "space"} for axis in "zyx"]
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [dataset]}]}
+        return group.create_array("0", shape=case.shape, chunks=(CHUNK,) * 3, dtype=dtype)
+
+    image, plane = create("image.ome.zarr", np.uint16), painted(case.task)
+    rng = np.random.default_rng(0)
+    planes = {}
+    labels = create("labels.ome.zarr", np.uint8) if case.labels == ".ome.zarr" else None
+    for z, y, x in PLACES:
+        inside = slice(y, y + len(plane)), slice(x, x + len(plane))
+        noise = rng.integers(0, 1000, (16, *plane.shape))
+        image[z - 8 : z + 8, *inside] = (noise + 3000 * (plane > 1)).astype(np.uint16)
+        if labels is not None:
+            labels[z, *inside] = plane
+            continue
+        planes[z,] = np.zeros(case.shape[1:], np.uint8)
+        planes[z,][inside] = plane
+    if labels is not None:
+        return folder / "image.ome.zarr", folder / "labels.ome.zarr"
+    # a hole in the file instead of disk space
+    tiff_writer.os.posix_fallocate = lambda file, start, n_bytes: os.truncate(file, start + n_bytes)
+    classes = ClassLabel(1, 0, "background"), ClassLabel(2, 1, "cell")
+    meaning = Meaning(case.task, OBJECT_CLASSES if case.task == "objects" else classes)
+    path = folder / "strokes.tif"
+    save_annotation(path, planes, meaning, axes="ZYX", shape=case.shape, spacing=(1.0,) * 3)
+    return folder / "image.ome.zarr", path
+
+
+def measure_training(case: Training, image_path: Path, label_path: Path) -> dict[str, Any]:
+    """Read the examples and train for some steps; return what this process took."""
+    from napari_unet.core import LabelOptions, TrainConfig, Wanted, new_model, read_examples, train
+    from napari_unet.core.annotations import find_annotation
+    from napari_unet.core.devices import choose_device
+    from napari_unet.core.draining import drain
+    from napari_unet.core.io import open_image, open_labels
+
+    baseline, start = peak_mb(), perf_counter()
+    labels = (find_annotation(label_path) if label_path.suffix == ".tif" else None) or open_labels(label_path)
+    options = LabelOptions(case.task, "ignore", ndim=case.ndim)
+    dataset = read_examples([(open_image(image_path), labels)], options)
+    peaks = {"reading": peak_mb()}
+    model = new_model(dataset, device=choose_device("cpu"))
+    drain(train(model, Wanted(dataset.examples), TrainConfig(steps=N_STEPS)))
+    peaks["training"] = peak_mb()
+    tasks = {"tiles": len(dataset.examples)}
+    return {"baseline": baseline, "peaks": peaks, "tasks": tasks, "seconds": perf_counter() - start}
+
+
 def _leaping(run: Callable[[], Generator[Any, None, Any]], path: Path) -> Iterator[Any]:
     """Yield the updates of the first and last tasks of each phase."""
     n_done: Counter[str] = Counter()
@@ -152,10 +258,12 @@ def peak_mb() -> float:
         return next(int(line.split()[1]) * 1024 / 1e6 for line in file if line.startswith("VmHWM"))
 
 
-def in_process(case: Case) -> dict[str, Any]:
+def in_process(case: Case | Training) -> dict[str, Any]:
     """Measure a case in a process of its own."""
-    command = [sys.executable, __file__, "--one", json.dumps(asdict(case))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with TemporaryDirectory() as folder:
+        paths = make_volume(case, Path(folder)) if isinstance(case, Training) else [Path(folder)]
+        command = [sys.executable, __file__, "--one", json.dumps(asdict(case)), "--paths", *map(str, paths)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{case}: {done.stderr}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -165,18 +273,24 @@ def main() -> None:
     """Print a table and a verdict."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--paths", nargs="+", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--only", default="", help="cases whose line holds this, such as '3D objects'")
     parser.add_argument("--runs", type=int, default=3, help="of each case, of which the median counts")
     options = parser.parse_args()
     if options.one:
         parts = json.loads(options.one)
-        with TemporaryDirectory() as folder:
-            print(json.dumps(measure(Case(**parts | {"shape": tuple(parts["shape"])}), Path(folder))))
+        parts["shape"] = tuple(parts["shape"])
+        if "labels" in parts:
+            found = measure_training(Training(**parts), *options.paths)
+        else:
+            found = measure(Case(**parts), *options.paths)
+        print(json.dumps(found))
         return
     print("| way | stack | GB | blocks | peak MB | of it at the start | in which phase | s |")
     print("|---|---|---|---|---|---|---|---|")
     ways: dict[str, list[float]] = {}
-    for case in cases():
+    made: list[Case | Training] = [*cases(), *trainings()]
+    for case in made:
         if options.only not in case.way:
             continue
         runs = sorted(
@@ -198,7 +312,7 @@ def main() -> None:
         print(f"| {' | '.join(map(str, row))} |", flush=True)
     for way, peaks in ways.items():
         spread = max(peaks) / min(peaks) - 1
-        verdict = "flat" if spread <= FLAT else "NOT FLAT"
+        verdict = "one size" if len(peaks) == 1 else "flat" if spread <= FLAT else "NOT FLAT"
         verdict += "" if max(peaks) < MOST_MB else f", NOT BELOW {MOST_MB} MB"
         print(f"{way}: {min(peaks):.0f} to {max(peaks):.0f} MB, {100 * spread:.0f} % apart: {verdict}")
 

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from napari_unet.core.annotated_regions import cells_in, pixels_of
 from napari_unet.core.modelfile import load_model
 from napari_unet.session import kept
 from napari_unet.session.classes import DEFAULT_CLASSES, add_class
@@ -32,7 +33,6 @@ from napari_unet.session.kept import (
     model_path,
     new_entry,
 )
-from napari_unet.session.regions import cells_in, pixels_of
 
 KILL_NINE = Path(__file__).with_name("kill_nine.py")
 

@@ -154,11 +154,15 @@ def read_dataset(pairs: "Pairs", options: "LabelOptions", first: "Model | None" 
     dataset = read_examples(pairs, options, normalisation=method)
     for note in dataset.notes:
         typer.echo(note)
-    typer.echo(
-        f"{len(dataset.examples)} annotated {'planes' if len(dataset.axes) == 2 else 'volumes'} "
-        f"of {len(pairs)} images; {count_annotated(dataset)}"
-    )
+    typer.echo(f"{count_examples(dataset)} of {len(pairs)} images; {count_annotated(dataset)}")
     return dataset
+
+
+def count_examples(dataset: "Dataset") -> str:
+    """Say how many planes or volumes are annotated, or regions where these are not read whole."""
+    whole = "planes" if len(dataset.axes) == 2 else "volumes"
+    is_whole = not any(example.place for example in dataset.examples)
+    return f"{len(dataset.examples)} annotated {whole if is_whole else 'regions'}"
 
 
 def count_annotated(dataset: "Dataset") -> str:

@@ -1,15 +1,17 @@
 """Images and their labels, from files or arrays, to examples that can be trained on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_unet.core.annotated_regions import Corner, Region, cells_in, example_regions
 from napari_unet.core.annotations import SavedAnnotation, common_meaning, pixels_of
 from napari_unet.core.io import Image, read_labels
 from napari_unet.core.io.singletons import with_axes_of
+from napari_unet.core.label_scan import scan_labels
 from napari_unet.core.normalise import Intensity, choose_method, measure_intensity, normalise
 from napari_unet.core.rims import Annotation
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example, Task, annotated_classes
@@ -21,6 +23,9 @@ MAX_ID = 2**53
 """Larger values are renumbered: signed integers and tables are not sure to hold them."""
 WIDE = 0.8
 """Share of a plane's side from which what is called an object looks like strokes of background."""
+
+NARROW_TYPES = (np.uint8, np.uint16, np.uint32)
+"""Of annotations, where their values fit: a volume takes several times as much in wider ones."""
 
 
 @dataclass(frozen=True)
@@ -232,6 +237,16 @@ def _at_time(labels: Image | SavedAnnotation, t: int, options: LabelOptions) -> 
     return options
 
 
+@dataclass(frozen=True)
+class _Part:
+    """A region of a time point that becomes an example; `planes` are those that are labelled there."""
+
+    t: int
+    region: Region
+    planes: Collection[int]
+    options: LabelOptions
+
+
 def _image_examples(
     image: Image,
     labels: Image | SavedAnnotation,
@@ -239,26 +254,27 @@ def _image_examples(
     intensity: Intensity,
     notes: list[str],
 ) -> Iterator[Example]:
-    """Examples of one image: its annotated planes, or its volumes with the other planes unlabelled."""
+    """Examples of one image: regions around what is annotated, with whatever else is there unlabelled."""
+    parts = _parts(image.name, labels, options, notes)
+    is_whole = all(_covers(part.region[-options.ndim :], image.spatial_shape) for part in parts)
     n_nonfinite = 0
-    for t in range(image.n_timepoints):
-        annotation = _annotation(image.name, pixels_of(labels), t, _at_time(labels, t, options), notes)
-        for region in _regions(image, options.ndim):
-            if not annotation[region].any():
-                continue
-            pixels = image.read(region, t=t)
-            finite = np.isfinite(pixels).all(axis=0)
-            n_nonfinite += int(np.count_nonzero(~finite))
-            if annotation[region][finite].any():
-                shape = finite.shape[-options.ndim :]  # one plane of a stack loses its Z
-                yield Example(
-                    normalise(pixels, intensity).reshape(-1, *shape),
-                    annotation[region].reshape(shape),
-                    image.spacing[-options.ndim :],
-                    image.name,
-                    missing=None if finite.all() else ~finite.reshape(shape),
-                    index=(t, region[0].start) if options.ndim == 2 and len(region) == 3 else (t,),
-                )
+    for part in parts:
+        annotation = _annotation(pixels_of(labels), part)
+        pixels = image.read(part.region, t=part.t)
+        finite = np.isfinite(pixels).all(axis=0)
+        n_nonfinite += int(np.count_nonzero(~finite))
+        if annotation[finite].any():
+            shape = finite.shape[-options.ndim :]  # one plane of a stack loses its Z
+            place = (part.t, *(along.start for along in part.region))
+            yield Example(
+                normalise(pixels, intensity).reshape(-1, *shape),
+                annotation.reshape(shape),
+                image.spacing[-options.ndim :],
+                image.name,
+                () if is_whole else place,
+                None if finite.all() else ~finite.reshape(shape),
+                place[: len(place) - options.ndim] if is_whole else (),
+            )
     if n_nonfinite:
         notes.append(f"{image.name}: {n_nonfinite} pixels are not finite and count as unlabelled")
 
@@ -281,30 +297,53 @@ def _spans_plane(example: Example) -> bool:
     return all(len(at) > 0 and np.ptp(at) >= WIDE * size for at, size in zip(places, sizes, strict=True))
 
 
-def _regions(image: Image, ndim: int) -> Iterator[tuple[slice, ...]]:
-    """Each plane that a 2D network sees by itself, or the whole volume."""
-    whole = tuple(slice(0, size) for size in image.spatial_shape)
-    if ndim == len(whole):
-        yield whole
-        return
-    for z in range(_n_planes(image)):
-        yield (slice(z, z + 1), *whole[1:])
+def _parts(
+    name: str, labels: Image | SavedAnnotation, options: LabelOptions, notes: list[str]
+) -> list[_Part]:
+    """Regions around what is annotated, of all time points."""
+    shape = pixels_of(labels).spatial_shape
+    found = []
+    for t in range(pixels_of(labels).n_timepoints):
+        now = _at_time(labels, t, options)
+        cells = _annotated_cells(name, pixels_of(labels), t, now, notes)
+        found += [_Part(t, region, cells.keys(), now) for region in example_regions(cells, shape, now.ndim)]
+    return found
 
 
-def _annotation(name: str, labels: Image, t: int, options: LabelOptions, notes: list[str]) -> Annotation:
-    """Annotation of all planes; those that are not wanted or hold no label are unlabelled."""
-    values = compact_ids(read_labels(labels, t=t))
-    planes = values.reshape(-1, *values.shape[-2:])
-    annotation = np.zeros(planes.shape, np.int64)
-    wanted = range(len(planes)) if options.planes is None else sorted(set(options.planes))
-    alone = len(planes) == labels.n_timepoints == 1
-    empty = [z for z in wanted if not alone and not planes[z].any() and z not in options.complete]
-    for z in wanted:
-        if z not in empty:
-            annotation[z] = annotation_of(planes[z], options, complete=z in options.complete)
+def _annotated_cells(
+    name: str, labels: Image, t: int, options: LabelOptions, notes: list[str]
+) -> dict[int, list[Corner]]:
+    """Cells of each plane that are annotated; planes that are not wanted or hold no label are unlabelled."""
+    every = cells_in(tuple(slice(0, size) for size in labels.spatial_shape[-2:]))
+    n_planes = _n_planes(labels)
+    wanted = range(n_planes) if options.planes is None else sorted(set(options.planes))
+    if options.dense and n_planes == labels.n_timepoints == 1:
+        return {0: every}
+    cells = scan_labels(labels, t, wanted)
+    whole = cells if options.dense else set(options.complete).intersection(wanted)
+    empty = [z for z in wanted if z not in cells]
     if empty and options.dense:
         when = f" at time {t}" if labels.n_timepoints > 1 else ""
         notes.append(f"{name}: planes {_ranges(empty)}{when} hold no label and count as unlabelled")
+    return cells | dict.fromkeys(whole, every)
+
+
+def _covers(region: Region, shape: Sequence[int]) -> bool:
+    """Tell whether a region is all there is along the last axes."""
+    sizes = shape[-len(region) :]
+    return all(part == slice(0, size) for part, size in zip(region, sizes, strict=True))
+
+
+def _annotation(labels: Image, part: _Part) -> Annotation:
+    """Annotation of a region, in as few bytes as its values take."""
+    values = compact_ids(read_labels(labels, part.region, t=part.t))
+    planes = values.reshape(-1, *values.shape[-2:])
+    highest = max(int(values.max()) + 1, part.options.background)
+    dtype = next((t for t in NARROW_TYPES if highest <= np.iinfo(t).max), np.int64)
+    annotation = np.zeros(planes.shape, dtype)
+    for z, (found, plane) in enumerate(zip(annotation, planes, strict=True), _first_plane(part.region)):
+        if z in part.planes:
+            found[...] = annotation_of(plane, part.options, complete=z in part.options.complete)
     return annotation.reshape(values.shape)
 
 
@@ -327,6 +366,10 @@ def compact_ids(values: NDArray[Any]) -> NDArray[Any]:
         raise ValueError(f"the labels hold values up to {numbers[-1]}: renumber them from 1 on")
     compacted[large] = free.astype(values.dtype)[places]
     return compacted
+
+
+def _first_plane(region: Region) -> int:
+    return int(region[0].start) if len(region) == 3 else 0
 
 
 def _classes(

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from math import ceil
+from typing import Any, Literal
 from unicodedata import normalize
 
 import numpy as np
@@ -13,6 +14,7 @@ from napari_unet.core.rims import Annotation, core_share_of, separate_touching
 from napari_unet.core.weights import separation_weights
 
 Task = Literal["classes", "objects"]
+Region = tuple[slice, ...]
 
 UNLABELLED = 255
 """Class index of pixels that the loss ignores."""
@@ -35,6 +37,8 @@ OBJECT_CLASSES = (ClassLabel(1, 0, "background"), ClassLabel(2, 1, "rim"), Class
 """What the network of the task objects tells apart; in an annotation every value above 1 is an object."""
 RING = 2.5
 """Pixels around a painted object, in its plane, that are taken for background unless labelled otherwise."""
+AROUND = ceil(RING) + 1
+"""Pixels around what is annotated that targets are computed on: the ring, and what lies beside it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,23 +256,43 @@ def _class_indices(annotation: Annotation, classes: tuple[ClassLabel, ...]) -> N
 
 
 def _object_target(example: Example, options: TargetOptions) -> Target:
-    annotation = _ringed(example.annotation, example.spacing)
+    """Compute within a box around what is annotated: beyond it nothing is known, whatever its size."""
+    shape, box = example.annotation.shape, _annotated_box(example.annotation)
+    annotation = _ringed(example.annotation[box], example.spacing)
     objects, unlabelled = np.where(annotation >= 2, annotation, 0), annotation == 0
     core_share = core_share_of(objects, example.spacing, unlabelled)
     classes = np.select([core_share > 0.5, objects > 0], [2, 1])
     separated = separate_touching(objects)
     weights = separation_weights(separated, w0=options.w0, sigma=options.sigma, spacing=example.spacing)
-    unknown = unlabelled if example.missing is None else unlabelled | example.missing
+    unknown = unlabelled if example.missing is None else unlabelled | example.missing[box]
+    all_classes = np.full(shape, UNLABELLED, np.uint8)
+    all_classes[box] = np.where(unknown, UNLABELLED, classes)
     return Target(
         example.image,
-        np.where(unknown, UNLABELLED, classes).astype(np.uint8),
-        np.where(unknown, np.float32(0), weights),
+        all_classes,
+        _zeros_around(np.where(unknown, np.float32(0), weights), box, shape),
         example.source,
         example.place,
-        objects=np.where(unknown, 0, annotation),
-        core_share=core_share,
+        objects=_zeros_around(np.where(unknown, 0, annotation), box, shape),
+        core_share=_zeros_around(core_share, box, shape),
         index=example.index,
     )
+
+
+def _annotated_box(annotation: Annotation) -> Region:
+    """Bounding box of what is annotated with the ring around it; everything where nothing is."""
+    found = ndimage.find_objects((annotation != 0).view(np.uint8))
+    if not found:
+        return (slice(None),) * annotation.ndim
+    return tuple(slice(max(0, part.start - AROUND), part.stop + AROUND) for part in found[0])
+
+
+def _zeros_around(part: NDArray[Any], box: Region, shape: tuple[int, ...]) -> NDArray[Any]:
+    if part.shape == shape:
+        return part
+    whole = np.zeros(shape, part.dtype)  # takes memory only where it is written to
+    whole[box] = part
+    return whole
 
 
 def _ringed(annotation: Annotation, spacing: Sequence[float]) -> Annotation:

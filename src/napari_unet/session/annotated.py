@@ -10,13 +10,13 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from napari_unet.core.annotated_regions import Corner, Region, cells_in, example_regions, pixels_of
 from napari_unet.core.io import Image
 from napari_unet.core.io.names import composed
 from napari_unet.core.normalise import Intensity, normalise
 from napari_unet.core.rims import Annotation
 from napari_unet.core.targets import Example, Task
 from napari_unet.session.images import ImageChoice, Index, open_layers
-from napari_unet.session.regions import CELL_SHAPE, Corner, Region, cells_in, pixels_of, regions_around
 from napari_unet.session.strokes import Cell, Strokes
 
 
@@ -226,33 +226,22 @@ class Annotated:
     def _places(self, ndim: Literal[2, 3]) -> list[tuple[_Where, tuple[Index, ...]]]:
         if ndim > len(self.image.spatial_axes):
             raise ValueError(f"{self.image.name} has no Z axis: choose 2D in the advanced options")
-        return list(self._flat() if ndim == 2 else self._deep())
+        return list(self._regions(ndim))
 
-    def _flat(self) -> Iterator[tuple[_Where, tuple[Index, ...]]]:
-        """Yield where a 2D network learns: parts of planes, and complete ones whole."""
+    def _regions(self, ndim: int) -> Iterator[tuple[_Where, tuple[Index, ...]]]:
+        """Yield where a network trains, and the planes there that are annotated; others are unlabelled."""
         *_, height, width = self.choice.annotation_shape
-        for index in self.planes:
-            whole = [(slice(0, height), slice(0, width))]
-            cells = self._strokes.cells.get(index, {})
-            z = self._along("Z", index)
-            outer = (slice(z, z + 1),) if "Z" in self.image.spatial_axes else ()
-            for box in whole if index in self.complete else regions_around(cells, (height, width)):
-                yield _where(2, self._along("T", index), (*outer, *box)), (index,)
-
-    def _deep(self) -> Iterator[tuple[_Where, tuple[Index, ...]]]:
-        """Yield where a 3D network learns, and the planes there that are annotated; others are unlabelled."""
+        every = cells_in((slice(0, height), slice(0, width)))
+        shape = self.image.spatial_shape
         for t in sorted({self._along("T", index) for index in self.planes}):
-            planes = [index for index in self.planes if self._along("T", index) == t]
-            cells = {cell for index in planes for cell in self._deep_cells(index)}
-            for region in regions_around(cells, self.image.spatial_shape):
-                depths = range(region[0].start, region[0].stop)
-                yield _where(3, t, region), tuple(i for i in planes if self._along("Z", i) in depths)
-
-    def _deep_cells(self, index: Index) -> Iterator[Corner]:
-        *_, height, width = self.choice.annotation_shape
-        whole = (slice(0, height), slice(0, width))
-        cells = cells_in(whole) if index in self.complete else self._strokes.cells[index]
-        return ((self._along("Z", index) // CELL_SHAPE[0], *cell) for cell in cells)
+            planes = {self._along("Z", i): i for i in self.planes if self._along("T", i) == t}
+            cells = {
+                z: every if index in self.complete else self._strokes.cells[index].keys()
+                for z, index in planes.items()
+            }
+            for region in example_regions(cells, shape, ndim):
+                inside = range(region[0].start, region[0].stop) if len(shape) == 3 else range(1)
+                yield _where(ndim, t, region), tuple(planes[z] for z in sorted(planes) if z in inside)
 
     def _learn(self, where: _Where, planes: tuple[Index, ...]) -> _Learnt:
         """Return what a region teaches; the same as before, where nothing has changed."""

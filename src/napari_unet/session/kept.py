@@ -20,11 +20,11 @@ from typing import IO, Self, get_args
 import numpy as np
 from platformdirs import user_data_path
 
+from napari_unet.core.annotated_regions import CELL_SHAPE, Corner, pixels_of
 from napari_unet.core.io.disk import sync_folder
 from napari_unet.core.targets import Task
 from napari_unet.session.classes import ClassStyle
 from napari_unet.session.images import Index
-from napari_unet.session.regions import CELL_SHAPE, Corner, pixels_of
 from napari_unet.session.strokes import Cell
 
 MOST_ENTRIES = 5

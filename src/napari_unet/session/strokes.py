@@ -9,8 +9,8 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from napari_unet.core.annotated_regions import CELL_SHAPE, Corner, Region, cells_in, pixels_of
 from napari_unet.session.images import Index
-from napari_unet.session.regions import CELL_SHAPE, Corner, Region, cells_in, pixels_of
 
 Cell = NDArray[np.integer[Any]]
 Spot = tuple[Index, Corner]

@@ -33,6 +33,7 @@ class Hdf5Pixels:
     member: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    chunks: tuple[int, ...] | None  # None where it lies in one run
 
     def __getitem__(self, region: Region, /) -> NDArray[Any]:
         with _opened(self.path, place=f"{self.member}, {shown(region)}") as file:
@@ -71,7 +72,7 @@ def open_hdf5(path: Path, axes: str | None = None) -> Image:
         sizes, unit = attribute_sizes(attributes, letters.upper(), values)
         if dataset.chunks is not None:
             check_piece(file_path, dataset.chunks, dataset.dtype)
-        pixels = Hdf5Pixels(file_path, member, dataset.shape, np.dtype(dataset.dtype))
+        pixels = Hdf5Pixels(file_path, member, dataset.shape, np.dtype(dataset.dtype), dataset.chunks)
     return make_image(pixels, letters, sizes, unit, (), image_stem(file_path), values.notes)
 
 

@@ -120,6 +120,15 @@ class Image:
         """The type that `read` returns: the stored one in native byte order."""
         return np.dtype(self.data.dtype).newbyteorder("=")
 
+    @property
+    def chunk_shape(self) -> tuple[int, ...]:
+        """Shape of what is stored together, along the spatial axes; one plane where there are no chunks."""
+        chunks = getattr(self.data, "chunks", None)
+        if chunks is None:
+            return (1,) * (len(self.spatial_axes) - 2) + self.spatial_shape[-2:]
+        # dask lists the sizes of all chunks
+        return tuple(int(np.max(chunks[self.axes.index(axis)])) for axis in self.spatial_axes)
+
     def read(self, region: Region | None = None, *, t: int = 0) -> NDArray[Any]:
         """Read a region.
 

@@ -48,6 +48,11 @@ class ZarrPixels:
         """The array's type, in its own byte order."""
         return np.dtype(self.array.dtype)
 
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of what is decoded at once."""
+        return self.array.chunks
+
     def __getitem__(self, region: Region, /) -> NDArray[Any]:
         with readable(self.path, place=shown(region)):
             return np.asarray(self.array[region])

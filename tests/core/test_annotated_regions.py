@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_unet.session.regions import CELL_SHAPE, cells_in, pixels_of, regions_around
+from napari_unet.core.annotated_regions import CELL_SHAPE, cells_in, pixels_of, regions_around
 
 shapes = st.tuples(st.integers(1, 200), st.integers(1, 3000), st.integers(1, 3000))
 

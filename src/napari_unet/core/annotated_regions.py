@@ -1,9 +1,11 @@
-"""The cells of a fixed grid that hold annotation, and the regions around them that networks learn from."""
+"""Cells of a fixed grid that hold annotation, and the regions around them that networks train on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 Region = tuple[slice, ...]
@@ -35,6 +37,42 @@ def regions_around(cells: Iterable[Corner], shape: Sequence[int]) -> list[Region
     )
 
 
+def example_regions(
+    planes: Mapping[int, Collection[Corner]], shape: Sequence[int], ndim: int
+) -> list[Region]:
+    """Regions of one image or time point that become examples; the rest is never read.
+
+    Parts that touch lie in one region, so that it cuts no stroke and no object, with half a cell around
+    them: patches of the usual sizes fit in beside every label.
+
+    Parameters
+    ----------
+    planes : mapping of int to collection of tuple of int
+        Labelled cells of each plane, by its number; all of them where a plane is labelled completely.
+    shape : sequence of int
+        Of the image, along its spatial axes.
+    ndim : {2, 3}
+        Whether a network sees planes or volumes.
+
+    Returns
+    -------
+    list of tuple of slice
+        A slice along each spatial axis of the image; none of them overlap.
+
+    Examples
+    --------
+    >>> example_regions({40: [(0, 0)]}, (100, 2048, 2048), 2)
+    [(slice(40, 41, None), slice(0, 384, None), slice(0, 384, None))]
+    >>> example_regions({40: [(0, 0)]}, (100, 2048, 2048), 3)
+    [(slice(16, 80, None), slice(0, 384, None), slice(0, 384, None))]
+    """
+    if ndim == 3:
+        depth = CELL_SHAPE[0]
+        return regions_around({(z // depth, *cell) for z in planes for cell in planes[z]}, shape)
+    flat = ((z, region) for z in sorted(planes) for region in regions_around(planes[z], shape[-2:]))
+    return [(slice(z, z + 1), *region)[-len(shape) :] for z, region in flat]
+
+
 def cells_in(region: Region) -> list[Corner]:
     """Return the cells that a region of the last axes touches.
 
@@ -48,6 +86,20 @@ def cells_in(region: Region) -> list[Corner]:
         for part, cell in zip(region, CELL_SHAPE[-len(region) :], strict=True)
     ]
     return list(product(*spans))
+
+
+def labelled_cells(values: NDArray[Any]) -> list[Corner]:
+    """Return the cells of a plane (Y, X) in which some value is not 0.
+
+    Examples
+    --------
+    >>> labelled_cells(np.eye(300, dtype=np.uint8))
+    [(0, 0), (1, 1)]
+    """
+    marked = values != 0
+    for axis, cell in enumerate(CELL_SHAPE[-2:]):
+        marked = np.logical_or.reduceat(marked, range(0, values.shape[axis], cell), axis)
+    return [(row, column) for row, column in np.argwhere(marked).tolist()]
 
 
 def pixels_of(corner: Corner) -> Region:
