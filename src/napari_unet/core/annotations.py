@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_unet.core.io import Image, create_output, open_labels
 from napari_unet.core.io.tiff import read_info
+from napari_unet.core.io.values import parse_json
 from napari_unet.core.rims import Annotation
 from napari_unet.core.targets import MAX_CLASSES, OBJECT_CLASSES, ClassLabel, Task
 
@@ -161,7 +162,7 @@ def find_annotation(path: str | PathLike[str]) -> SavedAnnotation | None:
         return None
     labels = open_labels(path)
     try:
-        meaning = _meaning(json.loads(info))
+        meaning = _meaning(parse_json(info, "its text"))
         _check_places(meaning.complete, labels)
     except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error

@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, Self
@@ -122,7 +122,7 @@ def _task(line: JSON, path: Path) -> tuple[str, int]:
     match line:
         case {"phase": str(phase), "task": int(task)} if 0 <= task < MOST_TASKS:
             return phase, task
-    raise ValueError(f"{path} is damaged: remove its folder to begin anew")
+    raise damaged(path)
 
 
 def _lines(path: Path) -> Iterator[JSON]:
@@ -132,8 +132,22 @@ def _lines(path: Path) -> Iterator[JSON]:
                 return
             try:
                 yield json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{path} is damaged: remove its folder to begin anew") from error
+            except (ValueError, RecursionError) as error:
+                raise damaged(path) from error
+
+
+def damaged(path: Path) -> ValueError:
+    """Return the error that says what to do about a journal that does not hold what it should."""
+    return ValueError(f"{path} is damaged: remove its folder to begin anew")
+
+
+@contextmanager
+def as_noted(path: Path) -> Iterator[None]:
+    """Tell a journal that is damaged, where what it holds is not of the type that was noted."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise damaged(path) from error
 
 
 def _whole_length(path: Path) -> int:

@@ -5,15 +5,16 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from napari_unet.core.decoding import decode_fields
 from napari_unet.core.networks import ARCHITECTURES, Network, build_network
 from napari_unet.core.networks.unet import UNetConfig
 from napari_unet.core.normalise import METHODS
@@ -274,34 +275,13 @@ def _decode_model(header: dict[str, JSON]) -> Model:
         header = {**header, "format_version": FORMAT_VERSION, "objects": None}
     hints = {**get_type_hints(Model), "format_version": Literal[FORMAT_VERSION], "config": UNetConfig}
     del hints["network"]
-    values = _decode_fields(header, hints, "header")
+    try:
+        values = decode_fields(header, hints, "header")
+    except ValueError as error:
+        raise ValueError(f"{error}, so {REMEDY}") from error
     del values["format_version"]
     with torch.device("meta"):
         return Model(network=build_network(values["architecture"], values.pop("config")), **values)
-
-
-def _decode_fields(value: JSON, hints: Mapping[str, Any], name: str) -> dict[str, Any]:
-    if not isinstance(value, dict) or value.keys() != hints.keys():
-        raise ValueError(f"its {name} does not have the fields {sorted(hints)}, so {REMEDY}")
-    return {field: _decode(value[field], hint, field) for field, hint in hints.items()}
-
-
-def _decode(value: JSON, hint: Any, name: str) -> Any:
-    """Turn JSON into a value of the annotated type; nothing is converted that is not of that type."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if isinstance(hint, type) and is_dataclass(hint):
-        return hint(**_decode_fields(value, get_type_hints(hint), name))
-    if type(None) in arguments:
-        return None if value is None else _decode(value, arguments[0], name)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_decode(item, arguments[0], name) for item in value)
-    if origin is Mapping and isinstance(value, dict):
-        return value
-    expected = type(arguments[0]) if origin is Literal else hint
-    exact = type(value) is expected or (expected is float and type(value) is int)  # True is no 1
-    if exact and (origin is not Literal or value in arguments):
-        return value
-    raise ValueError(f"its {name} is not what it should be, so {REMEDY}")
 
 
 def _is_class(label: ClassLabel) -> bool:

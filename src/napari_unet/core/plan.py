@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from math import prod
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from napari_unet.core.calibration import choose_grid
+from napari_unet.core.decoding import decode_fields
 from napari_unet.core.examples import image_intensity
 from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image
@@ -67,6 +68,11 @@ class StackPlan(Sequence[Block]):
     n_threads : int
         Of the processor; fp32 results depend on it in the last digits.
 
+    Raises
+    ------
+    ValueError
+        If a size is less than 1, or there is no such precision.
+
     Examples
     --------
     >>> grid = TileGrid((40, 40), (32, 32), (0, 0), (0, 0), (32, 32))
@@ -81,6 +87,11 @@ class StackPlan(Sequence[Block]):
     intensity: Intensity
     precision: str
     n_threads: int
+
+    def __post_init__(self) -> None:
+        sizes = (self.depth, self.n_threads, *self.outer_shape)
+        if min(sizes) < 1 or not 1 <= len(self.outer_shape) <= 2 or self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"no plan has blocks of {sizes}, computed in {self.precision}")
 
     @property
     def _steps(self) -> Shape:
@@ -121,15 +132,12 @@ class StackPlan(Sequence[Block]):
         return asdict(self)
 
     @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Self:
-        """Return what a journal has kept."""
-        grid = {name: tuple(value) for name, value in plain["grid"].items()}
-        intensity: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in plain["intensity"].items()
-        }
-        made = {"grid": TileGrid(**grid), "intensity": Intensity(**intensity)}
-        return cls(**plain | made | {"outer_shape": tuple(plain["outer_shape"])})
+    def from_json(cls, plain: Any) -> Self:
+        """Return what a journal has kept; ValueError where that is no plan."""
+        match plain:  # of those before 0.2 the intensities have no padding
+            case {"intensity": {**intensity}}:
+                plain = plain | {"intensity": {"padding": (), **intensity}}
+        return cls(**decode_fields(plain, get_type_hints(cls), "plan"))
 
 
 def plan_stack(

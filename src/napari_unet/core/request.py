@@ -17,6 +17,7 @@ from napari_unet.core.io import Image
 from napari_unet.core.io.layout import Layout, ResultSink
 from napari_unet.core.io.names import has_zarr_metadata
 from napari_unet.core.io.result import open_result, result_suffix
+from napari_unet.core.io.values import Values
 from napari_unet.core.io.zarr_writer import open_parts
 from napari_unet.core.layouts import SegmentConfig, result_layout, seen_image
 from napari_unet.core.modelfile import Model, model_hash
@@ -166,7 +167,7 @@ def changes(made: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     list of str
         One for each difference; empty where there is none.
     """
-    then, now = made.get("options", {}), wanted.get("options", {})
+    then, now = Values("").mapping(made, "options"), wanted.get("options", {})
     parts = [words for name, words in _WORDS.items() if name in wanted and made.get(name) != wanted[name]]
     options = [name for name, value in now.items() if then.get(name) != value]
     return parts + [f"{name} ({then.get(name)} then, {now[name]} now)" for name in options]

@@ -15,7 +15,7 @@ from napari_unet.core.io.labels import register_labels
 from napari_unet.core.io.lock import OwnFolder
 from napari_unet.core.io.result import check_format, check_output, create_result, publish
 from napari_unet.core.io.zarr_writer import create_parts
-from napari_unet.core.journal import Journal, is_begun
+from napari_unet.core.journal import Journal, as_noted, is_begun
 from napari_unet.core.normalise import Intensity
 from napari_unet.core.object_numbers import SeedNumbers, final_numbers
 from napari_unet.core.object_work import PARTS
@@ -143,9 +143,10 @@ class Unfinished:
         if self._is_published:  # of a result that is whole the image does not matter any more
             wanted = wanted | {"image": self.journal.header.get("image")}
         _refuse_other(self.folder, self.journal.header, wanted)
-        _, counted = next(self.journal.results("count"), (0, {"n_objects": 0}))
-        self._n_objects = int(counted["n_objects"])
-        plan = StackPlan.from_json(self.journal.header["plan"])
+        with as_noted(self._journal_path):
+            _, counted = next(self.journal.results("count"), (0, {"n_objects": 0}))
+            self._n_objects = int(counted["n_objects"])
+            plan = StackPlan.from_json(self.journal.header["plan"])
         self.work = self.request.work(plan, self.n_objects, is_published=self._is_published)
         self.journal.__enter__()
 
@@ -157,7 +158,8 @@ class Unfinished:
     @property
     def n_nonfinite(self) -> int:
         """Number of pixels so far that were not finite."""
-        return sum(note["n_nonfinite"] for _, note in self.journal.results("tiles"))
+        with as_noted(self._journal_path):
+            return sum(int(note["n_nonfinite"]) for _, note in self.journal.results("tiles"))
 
     def n_objects(self) -> int:
         """Return the number of objects in the whole stack, once they are counted; 0 until then."""
@@ -188,12 +190,15 @@ class Unfinished:
         """What seeds are called; asked for when those of all blocks are noted."""
         tiles, faces = (partial(self.journal.results, phase) for phase in ("tiles", "faces"))
         least = smallest_seed(self.request.layout.finding.rules, self.request.layout.ndim)
-        return SeedNumbers(len(self.plan), tiles, faces, least)
+        with as_noted(self._journal_path):
+            return SeedNumbers(len(self.plan), tiles, faces, least)
 
     def _count_objects(self) -> None:
         """Find the final numbers of objects, and make the file, whose type their number sets."""
         notes = ((note for _, note in self.journal.results(phase)) for phase in ("objects", "links"))
-        self._n_objects, numbers = final_numbers(self._seed_numbers, self.request.layout.finding, *notes)
+        with as_noted(self._journal_path):
+            found = final_numbers(self._seed_numbers, self.request.layout.finding, *notes)
+        self._n_objects, numbers = found
         with self.disk_errors():
             np.save(self.request.numbers_path, numbers)
             self._create_result(self.plan)

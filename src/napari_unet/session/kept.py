@@ -38,6 +38,7 @@ _NPY_BYTES = 4096  # no header of an array is longer
 _COMPRESSION = 1  # strokes are mostly zeros: the fastest is small enough
 _DAMAGE = (
     *(OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError, MemoryError, OverflowError),
+    AttributeError,
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
 
@@ -85,6 +86,7 @@ class Kept:
         indices = _indices([plane["index"] for plane in header["planes"]], shape)
         corners = [_corners(plane["cells"], shape[-2:]) for plane in header["planes"]]
         model = model_path(Path(header["session"]).name, header["task"])
+        time.localtime(float(header["saved_at"]))  # fails here rather than where it is shown
         return cls(
             key=str(header["key"]),
             image_name=str(header["image_name"]),

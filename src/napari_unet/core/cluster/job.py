@@ -102,10 +102,10 @@ def handed_over(request: Request, header: Mapping[str, Any]) -> Iterator[str]:
     The name moves with model, image and options: a worker that comes late never writes into another result.
     """
     text = _description(request, header)
-    path = request.folder / f"job-{sha256(text.encode()).hexdigest()[:16]}.json"
+    path = request.folder / _job_name(text)
     with disk_errors(request.path, request.file_layout(StackPlan.from_json(header["plan"]))):
         save_model(request.model, _model_path(path), overwrite=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(text)
     try:
         yield str(path)
     finally:
@@ -158,7 +158,10 @@ def _read(path: str) -> tuple[Request, StackPlan]:
             f"a worker does not find {path}: it needs the same disks under the same names, "
             "unless the run has ended meanwhile"
         )
-    told = json.loads(Path(path).read_text(encoding="utf-8"))
+    text = Path(path).read_bytes()
+    if Path(path).name != _job_name(text):
+        raise ValueError(f"{path} is damaged: end the run, and resume it with --resume")
+    told = json.loads(text)
     if told["napari-unet"] != __version__:
         raise ValueError(
             f"a worker has napari-unet {__version__} and this run {told['napari-unet']}: install the same"
@@ -182,7 +185,7 @@ def _source(told: dict[str, Any]) -> Source:
     return Source(**given)
 
 
-def _description(request: Request, header: Mapping[str, Any]) -> str:
+def _description(request: Request, header: Mapping[str, Any]) -> bytes:
     """Return what workers need: device and precision are decided already."""
     options = header["options"]
     decided = {name: options[name] for name in ("kind", "device", "precision")}
@@ -193,7 +196,12 @@ def _description(request: Request, header: Mapping[str, Any]) -> str:
         "path": str(request.path),
         "image_store": None if store is None else str(store),
     }
-    return json.dumps(told, ensure_ascii=False, allow_nan=False)
+    return json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _job_name(text: bytes) -> str:
+    """Return the name of a job, which is that of its content."""
+    return f"job-{sha256(text).hexdigest()[:16]}.json"
 
 
 def _model_path(job: Path) -> Path:

@@ -1,12 +1,11 @@
 """What a plain array of Zarr or HDF5 says about its axes and voxel sizes in its attributes."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from napari_unet.core.io.axes import AXES, UNKNOWN_UNIT, plain_axes, spatial_of, unit_symbol
-from napari_unet.core.io.values import Values, is_size
+from napari_unet.core.io.values import Values, is_size, parse_json
 
 _SIZES = ("element_size_um", "resolution", "voxel_size", "spacing")  # Fiji and ilastik; N5 and Zarr from EM
 
@@ -67,8 +66,8 @@ def _axistags(attributes: Mapping[str, Any], values: Values) -> list[str]:
     """Axes as ilastik writes them."""
     if "axistags" not in attributes:
         return []
-    with suppress(ValueError, RecursionError):
-        tags = json.loads(values.text(attributes, "axistags"))
+    with suppress(ValueError):
+        tags = parse_json(values.text(attributes, "axistags"), "axistags")
         keys = [values.text(axis, "key") for axis in values.sequence(tags, "axes")]
         if keys and all(keys):
             return keys

@@ -111,7 +111,7 @@ def _is_of_group(file: Path) -> bool:
     """Whether a file of a store is about a group: it may be written again when labels are added."""
     if file.name != "zarr.json":
         return file.name in _GROUP
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         match json.loads(file.read_bytes()):
             case {"node_type": "group"}:
                 return True

@@ -1,5 +1,6 @@
 """Values of metadata that anybody may have written: what is unusable is left out, and noted."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -77,6 +78,26 @@ class Values:
 
 
 _ABSENT = object()
+
+
+def parse_json(text: str | bytes, what: str) -> Any:
+    """Return what a JSON document holds.
+
+    Raises
+    ------
+    ValueError
+        Where it is none, or is nested too deeply.
+
+    Examples
+    --------
+    >>> parse_json("[" * 100_000, "axistags")
+    Traceback (most recent call last):
+    ValueError: axistags is no JSON
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{what} is no JSON") from error
 
 
 def is_number(value: Any) -> bool:
