@@ -263,7 +263,7 @@ def test_torch_is_not_imported(save):
 
 @pytest.fixture
 def folders(save, tmp_path):
-    """Predictions and truth of which b is damaged in its second plane, c a broken link, d of another shape; a and e are good."""
+    """Predictions and truth: b is damaged in its second plane, c a broken link, d of another shape."""
     for name in "abcde":
         for folder in "pt":
             save(f"{folder}/{name}.tif", np.arange(16).reshape(4, 4) % 3)
