@@ -117,6 +117,13 @@ def test_choices_that_do_not_exist_are_usage_errors(options, good):
     assert ended.value.code == 2 and not (good / "new.safetensors").exists()
 
 
+@pytest.mark.parametrize("folder", ["images", "masks"])
+def test_a_broken_link_among_what_is_to_be_learnt(folder, good, capsys):
+    (good / folder / "b.tif").unlink()
+    (good / folder / "b.tif").symlink_to("nowhere.tif")
+    assert "b.tif is a broken link to nowhere.tif" in refused_training(capsys, good, "images", "masks")
+
+
 def test_a_volume_network_needs_volumes(good, capsys):
     for name in ("image", "labels"):
         save(good / f"{name}.tif", np.resize(np.uint8([0, 1]), (32, 32)))
@@ -244,9 +251,8 @@ def test_links_in_a_circle(good, refused_segmenting):
     (good / "loops").mkdir()
     (good / "loops" / "loop.tif").symlink_to(good / "loops" / "loop.tif")
     (good / "loops" / "again").symlink_to(good / "loops")
-    assert "does not exist" in refused_segmenting("loops/loop.tif")
-    for many in ("loops", "loops/**/*.tif"):
-        assert "holds no image" in refused_segmenting(many, out="results")
+    assert "loop.tif is a broken link to" in refused_segmenting("loops/loop.tif")
+    assert "holds no image" in refused_segmenting("loops/**/*.png", out="results")
     assert "folder" in refused_segmenting("image.tif", out="loops/loop.tif/out.tif")
 
 

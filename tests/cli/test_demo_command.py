@@ -4,10 +4,11 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageColor
 
 from napari_unet.cli import main
 from napari_unet.cli.demo import score_table
+from napari_unet.cli.picture import FOUND, INVENTED, MISSED, judged
 from napari_unet.core.modelfile import load_model
 from napari_unet.samples import Sample, nuclei
 
@@ -58,3 +59,17 @@ def test_a_file_in_the_way_is_one_sentence_before_training(tmp_path, capsys):
     assert run("--out", tmp_path / "demo") == 2
     said = capsys.readouterr()
     assert said.err.startswith("Error: ") and "name a folder" in said.err and not said.out
+
+
+def test_the_picture_tells_found_from_missed_and_invented_nuclei():
+    truth = np.zeros((4, 12), np.uint16)
+    truth[:, :3], truth[:, 3:6], truth[1, 8] = 1, 2, 3
+    prediction = np.zeros((4, 12), np.uint16)
+    prediction[:, :3], prediction[0, 4], prediction[3, 11] = 5, 6, 7
+    found, invented, missed = map(ImageColor.getrgb, (FOUND, INVENTED, MISSED))
+    predicted, true = judged(prediction, truth)
+    assert (predicted[:, :3] == found).all() and (true[:, :2] == found).all()
+    assert (predicted[0, 4] == invented).all() and (predicted[3, 11] == invented).all()
+    assert (true[:, 4:6] == missed).all() and (true[1, 8] == missed).all()
+    assert not true[:, 2:4].any()  # a line between two that touch
+    assert not predicted[prediction == 0].any() and not true[truth == 0].any()

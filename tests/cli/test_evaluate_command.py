@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -258,3 +259,54 @@ def test_torch_is_not_imported(save):
         f"evaluate(Path({str(path)!r}), Path({str(path)!r})); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.fixture
+def folders(save, tmp_path):
+    """Predictions and truth: b is damaged in its second plane, c a broken link, d of another shape."""
+    for name in "abcde":
+        for folder in "pt":
+            save(f"{folder}/{name}.tif", np.arange(16).reshape(4, 4) % 3)
+    for folder in "pt":
+        tifffile.imwrite(tmp_path / folder / "b.tif", np.ones((2, 64, 64), np.uint8), compression="zlib")
+    with tifffile.TiffFile(tmp_path / "t" / "b.tif") as tif:
+        second = tif.pages[1].dataoffsets[0]
+    content = bytearray((tmp_path / "t" / "b.tif").read_bytes())
+    content[second : second + 8] = bytes(8)
+    (tmp_path / "t" / "b.tif").write_bytes(content)
+    (tmp_path / "p" / "c.tif").unlink()
+    (tmp_path / "p" / "c.tif").symlink_to("nowhere.tif")
+    save("p/d.tif", np.ones((2, 2)))
+    save("p/e.tif", np.zeros((4, 4)))
+    return tmp_path / "p", tmp_path / "t"
+
+
+@pytest.mark.parametrize("task", ["classes", "objects"])
+def test_files_that_cannot_be_read_are_reported_and_the_others_scored(folders, tmp_path, task):
+    found = run(*folders, "--task", task)
+    assert found.exit_code == 1
+    assert found.stdout.endswith("2 of 5 predictions scored; left out: b.tif, c.tif, d.tif\n")
+    for name, reason in (("b", "cannot be read"), ("c", "broken link"), ("d", "of the same shape")):
+        prediction, truth = (folder / f"{name}.tif" for folder in folders)
+        assert any(
+            f"Error: {prediction} and {truth}: " in each and reason in each
+            for each in found.stderr.splitlines()
+        )
+    good = [tmp_path / f"{folder}2" for folder in "pt"]
+    for folder, others in zip(folders, good, strict=True):
+        others.mkdir()
+        for name in ("a.tif", "e.tif"):
+            shutil.copy(folder / name, others)
+    found = run(*folders, "--task", task, "--json")
+    assert found.exit_code == 1 and "left out" in found.stderr
+    assert json.loads(found.stdout) == scores(*good, "--task", task) | {
+        "left_out": ["b.tif", "c.tif", "d.tif"]
+    }
+
+
+def test_nothing_that_can_be_read_is_no_score(folders):
+    for name in ("a.tif", "e.tif"):
+        (folders[0] / name).write_bytes(b"")
+    found = run(*folders, "--json")
+    assert found.exit_code == 1 and not found.stdout
+    assert "0 of 5 predictions scored" in found.stderr

@@ -1,6 +1,7 @@
 """An image with its annotation layer: which planes change, and the examples they make."""
 
 import gc
+import unicodedata
 import weakref
 from pathlib import Path
 
@@ -315,3 +316,22 @@ def test_an_image_is_known_again_by_where_it_is_from():
     others += [key("a.tif", dtype=np.uint16), key("s3://x/a.tif")]
     others += [key(None, shape=(3, 60, 70)), key(None, shape=(3, 60, 70), axes="CYX")]
     assert len({here, *others}) == 9
+
+
+def test_kept_work_is_found_again_in_either_form():
+    class Layer:
+        level_shapes, dtype = ((4, 4),), "uint8"
+
+        def __init__(self, path):
+            self.source = type("Source", (), {"path": path})
+
+    class Choice:
+        axes = "YX"
+
+        def __init__(self, form):
+            self.layers, self.name = (
+                (Layer(unicodedata.normalize(form, "/data/ä.tif")),),
+                unicodedata.normalize(form, "ä"),
+            )
+
+    assert len({image_key(Choice(form)) for form in ("NFC", "NFD")}) == 1

@@ -1,3 +1,4 @@
+import unicodedata
 from dataclasses import replace
 
 import numpy as np
@@ -129,3 +130,11 @@ def test_keys_choose_classes_in_their_order():
     assert class_of_key(DEFAULT_CLASSES, 2) == FOREGROUND
     assert class_of_key(DEFAULT_CLASSES, 3) is None
     assert class_of_key(DEFAULT_CLASSES, 0) is None
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_compare_alike_in_either_unicode_form(form):
+    style = ClassStyle(1, unicodedata.normalize(form, "ä"), "#000000")
+    assert style == ClassStyle(1, "ä", "#000000")
+    with pytest.raises(ValueError, match="two classes are called 'ä'"):
+        checked([style, ClassStyle(2, "ä", "#ffffff")])

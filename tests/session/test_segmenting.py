@@ -253,6 +253,32 @@ def test_objects_that_are_not_found_are_said(viewer, segmenting, failures):
     ]
 
 
+def test_what_a_result_does_not_show_is_said(viewer, segmenting, failures, tmp_path):
+    values, said = pixels((3, 40, 44)), []
+    values[1, 3, 4:6] = np.nan
+    layer = viewer.add_image(values, name="cells", metadata={"notes": ("its unit is ignored",)})
+    choice = ImageChoice((layer,), "ZYX")
+    segmenting.said.connect(said.append)
+    segmenting.segment_plane(model(), choice, (1,), measured(choice), COLOURS)
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS)
+    segmenting.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.tif")
+    notes = "; its unit is ignored; 2 pixels were NaN or infinite and read as 0"
+    assert not failures and said == [
+        f"this slice of cells is segmented{notes}",
+        f"cells is segmented{notes}",
+        f"cells is segmented and saved as labels.tif{notes}",
+    ]
+
+
+def test_alpha_that_is_dropped_is_said(viewer, segmenting, failures):
+    said = []
+    colours = np.random.default_rng(0).integers(0, 255, (40, 44, 4), np.uint8)
+    choice = ImageChoice((viewer.add_image(colours, name="cells", rgb=True),), "YXC")
+    segmenting.said.connect(said.append)
+    segmenting.segment_stack(model(channels=3), choice, measured(choice), COLOURS)
+    assert not failures and said == ["cells is segmented; alpha is dropped"]
+
+
 def test_objects_have_numbers_of_their_own_on_every_plane(viewer, segmenting, failures):
     choice, trained = volume(viewer), model(task="objects")
     for z in (1, 4):

@@ -42,15 +42,15 @@ def test_nothing_found_is_an_error_that_says_so(tmp_path: Path):
         find_images(tmp_path / "missing.tif")
 
 
-def test_a_symlink_loop_is_skipped(tmp_path: Path):
+def test_a_link_to_itself_is_found_so_that_opening_it_says_what_is_wrong(tmp_path: Path):
     _touch(tmp_path, "a.tif")
     try:
         (tmp_path / "loop.tif").symlink_to(tmp_path / "loop.tif")
         (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     except OSError:
         pytest.skip("symbolic links cannot be made here")
-    assert [path.name for path in find_images(tmp_path)] == ["a.tif"]
-    assert {path.name for path in find_images(f"{tmp_path}/*")} == {"a.tif"}
+    assert [path.name for path in find_images(tmp_path)] == ["a.tif", "loop.tif"]
+    assert {path.name for path in find_images(f"{tmp_path}/*")} == {"a.tif", "loop.tif"}
 
 
 def test_links_in_circles_end_a_recursive_glob(tmp_path: Path):
