@@ -156,6 +156,18 @@ def test_sparse_files_and_complete_planes(tmp_path, capsys):
     assert "2 annotated planes" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_of_a_large_sparse_file_regions_around_strokes_are_trained_on(tmp_path, capsys, ndim):
+    image, labels = np.zeros((2, 3, 300, 1300), np.uint8)
+    image[:] = np.random.default_rng(0).integers(0, 99, image.shape)
+    for x in (20, 1200):
+        labels[1, 20:60, x : x + 20], labels[1, 20:60, x + 30 : x + 50] = 1, 2
+    files = save(tmp_path / "image.tif", image), save(tmp_path / "labels.tif", labels)
+    out = tmp_path / "model.safetensors"
+    assert run(*files, "--out", out, "--unlabelled", "ignore", "--ndim", ndim, *TINY) == 0
+    assert "2 annotated regions of 1 images; classes 1, 2\n" in capsys.readouterr().out
+
+
 def test_pixels_that_are_not_finite_and_empty_planes_are_said(tmp_path, capsys):
     image, labels = stripes((3, 64, 64))
     image = image.astype(np.float32)

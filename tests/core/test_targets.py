@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import distance_transform_edt
 
+from napari_unet.core import targets
 from napari_unet.core.rims import separate_touching
 from napari_unet.core.targets import (
     UNLABELLED,
@@ -169,3 +170,19 @@ def test_classes_that_lack_pixels_weigh_more_and_unlabelled_pixels_do_not_count(
     np.testing.assert_allclose(weights, [4 / 6, 2, 0])
     labelled = classes[classes != UNLABELLED]
     assert weights[labelled].mean() == pytest.approx(1)
+
+
+@given(annotations, st.tuples(*[st.integers(0, 9)] * 6), st.sampled_from([1.0, 2.5]))
+def test_what_is_around_the_annotation_changes_no_target(annotation, widths, depth):
+    """Targets are computed in a box around what is annotated; here in all of the region, too."""
+    ndim = annotation.ndim
+    padded = np.pad(annotation, [widths[2 * axis : 2 * axis + 2] for axis in range(ndim)])
+    region = example(padded, (depth, 1.0, 2.0)[-ndim:])
+    found = make_target(region, TargetOptions("objects"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(targets, "_annotated_box", lambda annotation: (slice(None),) * annotation.ndim)
+        expected = make_target(region, TargetOptions("objects"))
+    for name in ("classes", "objects", "core_share"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+    np.testing.assert_allclose(found.separation, expected.separation, atol=1e-6)  # what is less is not exact

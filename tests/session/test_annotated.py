@@ -13,7 +13,11 @@ from napari.components import ViewerModel
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels
 
+from napari_unet.core.annotations import Meaning, SavedAnnotation
+from napari_unet.core.examples import LabelOptions, read_examples
+from napari_unet.core.io import Image
 from napari_unet.core.normalise import Intensity, normalise
+from napari_unet.core.targets import OBJECT_CLASSES
 from napari_unet.session.annotated import Annotated, image_key
 from napari_unet.session.images import ImageChoice, guess_axes, placement, zeros
 
@@ -335,3 +339,35 @@ def test_kept_work_is_found_again_in_either_form():
             )
 
     assert len({image_key(Choice(form)) for form in ("NFC", "NFD")}) == 1
+
+
+@settings(max_examples=15)
+@given(
+    strokes=st.lists(
+        st.tuples(st.integers(0, 69), st.integers(0, 199), st.integers(0, 799), st.integers(1, 3)),
+        min_size=1,
+        max_size=5,
+    ),
+    complete=st.sets(st.integers(0, 69), max_size=1),
+    ndim=st.sampled_from([2, 3]),
+)
+def test_dock_and_command_line_train_on_the_same_regions(strokes, complete, ndim):
+    pixels = np.broadcast_to(noise(1, 200, 800), (70, 200, 800))
+    found = annotated(pixels, dtype=np.uint8, task="objects")
+    for z, y, x, value in [*strokes, (3, 5, 5, 1), (3, 20, 5, 2)]:
+        found.layer.data[z, y : y + 9, x : x + 30] = value
+    found.layer.refresh()
+    for _ in range(9):  # a few megabytes at a time
+        found.changed_planes()
+    for z in complete:
+        found.mark_complete((z,), True)
+    painted = found.examples(ndim, INTENSITY)
+    image, labels = (
+        Image(each, "ZYX", (1.0,) * 3, "pixel", ("",), "cells") for each in (pixels, found.layer.data)
+    )
+    meaning = Meaning("objects", OBJECT_CLASSES, tuple((z,) for z in complete))
+    read = read_examples([(image, SavedAnnotation(labels, meaning))], LabelOptions(ndim=ndim)).examples
+    places = [each.place[-ndim:] or (0,) * ndim for each in read]  # () where everything is read
+    assert places == [each.place[-ndim:] for each in painted]
+    for one, other in zip(read, painted, strict=True):
+        assert np.array_equal(one.annotation, other.annotation)
