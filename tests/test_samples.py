@@ -54,3 +54,6 @@ def test_napari_opens_each_sample_as_an_image_with_its_truth(key):
     assert image.data.shape == truth.data.shape
     np.testing.assert_array_equal(image.scale, truth.scale)
     assert not truth.visible
+    assert (
+        image.axis_labels == truth.axis_labels == ("z", "y", "x") == viewer.dims.axis_labels
+    )  # of the slider

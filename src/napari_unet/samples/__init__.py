@@ -135,7 +135,8 @@ def _read(name: str) -> list[Sample]:
 def _layers(sample: Sample) -> list[LayerData]:
     """Image layer, and the truth in a hidden layer so that it does not cover what is to be painted."""
     brightest = float(np.percentile(sample.image, 99.8))  # napari would show the whole range of the type: dim
-    shown = {"name": sample.name, "scale": sample.spacing, "contrast_limits": (0.0, brightest)}
+    placed = {"scale": sample.spacing, "axis_labels": ("z", "y", "x")}
+    shown = {"name": sample.name, "contrast_limits": (0.0, brightest), **placed}
     image = (sample.image, shown, "image")
-    truth = {"name": f"{sample.name} truth", "scale": sample.spacing, "visible": False}
+    truth = {"name": f"{sample.name} truth", "visible": False, **placed}
     return [image, (sample.objects, truth, "labels")]
