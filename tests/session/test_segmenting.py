@@ -262,7 +262,7 @@ def test_what_a_result_does_not_show_is_said(viewer, segmenting, failures, tmp_p
     segmenting.segment_plane(model(), choice, (1,), measured(choice), COLOURS)
     segmenting.segment_stack(model(), choice, measured(choice), COLOURS)
     segmenting.segment_stack(model(), choice, measured(choice), COLOURS, path=tmp_path / "labels.tif")
-    notes = "; its unit is ignored; 2 pixels were NaN or infinite and read as 0"
+    notes = "; its unit is ignored; 2 pixels were NaN or infinite: they are 0 in the result"
     assert not failures and said == [
         f"this slice of cells is segmented{notes}",
         f"cells is segmented{notes}",
