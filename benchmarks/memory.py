@@ -192,8 +192,12 @@ def make_volume(case: Training, folder: Path) -> tuple[Path, Path]:
         planes[z,][inside] = plane
     if labels is not None:
         return folder / "image.ome.zarr", folder / "labels.ome.zarr"
-    # a hole in the file instead of disk space
-    tiff_writer.os.posix_fallocate = lambda file, start, n_bytes: os.truncate(file, start + n_bytes)
+
+    def leave_hole(file: int, start: int, n_bytes: int) -> None:
+        """Make the file as long as it has to be, without taking the disk space."""
+        os.truncate(file, max(os.fstat(file).st_size, start + n_bytes))
+
+    tiff_writer.os.posix_fallocate = leave_hole
     classes = ClassLabel(1, 0, "background"), ClassLabel(2, 1, "cell")
     meaning = Meaning(case.task, OBJECT_CLASSES if case.task == "objects" else classes)
     path = folder / "strokes.tif"

@@ -112,7 +112,10 @@ def read_examples(
     *,
     normalisation: str | None = None,
 ) -> Dataset:
-    """Read the annotated planes or volumes of images.
+    """Read what is annotated of images, and what is around it: planes or volumes, or regions of them.
+
+    Labels are searched a block at a time, and only regions around them are read, see `example_regions`.
+    Planes that are complete, and labelled ones of dense labels, are read whole.
 
     Parameters
     ----------
