@@ -212,20 +212,27 @@ def _overlap(one: Box, other: Box) -> bool:
     return all(start < last and first < stop for (start, stop), (first, last) in zip(one, other, strict=True))
 
 
-def _strokes(classes: NDArray[np.uint8]) -> NDArray[np.intp]:
+def _strokes(classes: NDArray[np.uint8]) -> NDArray[np.int32]:
     """Label the connected parts that are strokes; 0 is everything else, larger areas too."""
+    strokes = np.zeros(classes.shape, np.int32)  # takes memory only where it is written to
     labelled = classes != UNLABELLED
+    found = ndimage.find_objects(labelled.view(np.uint8))
+    if not found:
+        return strokes
+    box = found[0]
     square = (*(1,) * (classes.ndim - 2), *(min(MAX_STROKE, size) for size in classes.shape[-2:]))
-    parts, n_parts = ndimage.label(labelled, ndimage.generate_binary_structure(classes.ndim, classes.ndim))
-    is_area = ndimage.minimum_filter(labelled, square[-classes.ndim :], mode="constant")
+    connected = ndimage.generate_binary_structure(classes.ndim, classes.ndim)
+    parts, n_parts = ndimage.label(labelled[box], connected)
+    is_area = ndimage.minimum_filter(labelled[box], square[-classes.ndim :], mode="constant")
     is_stroke = np.ones(n_parts + 1, bool)
     is_stroke[0] = False
     is_stroke[parts[is_area]] = False
-    return np.asarray(np.where(is_stroke, np.cumsum(is_stroke), 0)[parts], np.intp)
+    strokes[box] = np.where(is_stroke, np.cumsum(is_stroke), 0)[parts]
+    return strokes
 
 
 def _atoms(
-    classes: NDArray[np.uint8], strokes: NDArray[np.intp], edges: Sequence[NDArray[np.intp]]
+    classes: NDArray[np.uint8], strokes: NDArray[np.int32], edges: Sequence[NDArray[np.intp]]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.int64]]:
     """Count the pixels of each class in each piece, for strokes one by one.
 
