@@ -181,7 +181,7 @@ def test_what_was_noted_when_a_file_was_opened_is_in_the_summary(
 
     def noted(job, source, output):
         asked = request(job, source, output)
-        return replace(asked, image=replace(asked.image, ignored=("alpha is dropped",)))
+        return replace(asked, image=replace(asked.image, notes=("alpha is dropped",)))
 
     monkeypatch.setattr(Job, "request", noted)
     assert segment(folder / "0.tif", "--out", tmp_path / "one.tif") == 0

@@ -230,8 +230,9 @@ def test_a_worker_that_comes_late_does_nothing(model, stack, tmp_path):
 def test_a_worker_of_another_version_is_refused(model, stack, tmp_path):
     request = Request(model, open_image(stack), tmp_path / "out.ome.zarr", SegmentConfig(precision="fp32"))
     with Unfinished(request) as run, handed_over(request, run.journal.header) as job:
-        other = tmp_path / "other.json"
-        other.write_text(json.dumps(json.loads(Path(job).read_text()) | {"napari-unet": "0.0"}))
+        text = json.dumps(json.loads(Path(job).read_text()) | {"napari-unet": "0.0"}).encode()
+        other = tmp_path / f"job-{sha256(text).hexdigest()[:16]}.json"
+        other.write_bytes(text)
         with pytest.raises(ValueError, match=r"has napari-unet .* and this run 0\.0: install the same"):
             run_tasks(str(other), "tiles", 0, [(0, None)])
 
