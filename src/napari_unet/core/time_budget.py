@@ -22,7 +22,7 @@ class TimeBudget:
     (False, True)
     """
 
-    def __init__(self, share: float, longest_wait: float = 30.0) -> None:
+    def __init__(self, share: float, longest_wait: float = 120.0) -> None:
         self._share, self._longest_wait = share, longest_wait
         self._earned_at = 0.0
 
