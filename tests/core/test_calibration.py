@@ -76,6 +76,11 @@ def test_blank_samples_do_not_decide():
     assert choose_grid(sharp, reader(image), SHAPE, tile=64).halo > (8, 8)
 
 
+def test_where_every_sample_is_blank_the_halo_is_exact():
+    image = np.zeros((1, *SHAPE), np.float32)
+    assert choose_grid(predictor_of(sharpness=3), reader(image), SHAPE, tile=64).halo == (48, 48)
+
+
 def test_the_first_halo_within_the_tolerance_is_taken():
     predictor = predictor_of(sharpness=0)
     halos = [(0, 0), (8, 8), (48, 48)]

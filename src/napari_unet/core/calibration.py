@@ -75,6 +75,8 @@ def choose_grid(
     if saved < 2 * cost:
         return grids[-1]
     blocks = _sample_blocks(predictor, read, shape, core_shape)
+    if not any(np.ptp(block) for block in blocks):  # blank windows tell nothing of what lies elsewhere
+        return grids[-1]
     best = calibrate_halo(predictor, blocks, core_shape, [grid.halo for grid in grids])
     return next(grid for grid in grids if grid.halo == best)
 
