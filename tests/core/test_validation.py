@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.ndimage import label, maximum_filter
 
 from napari_unet.core.blocks import GAP
+from napari_unet.core.holdout_runs import look_alike_within
 from napari_unet.core.targets import (
     OBJECT_CLASSES,
     UNLABELLED,
@@ -459,3 +460,9 @@ def test_an_object_of_two_parts_is_whole_only_where_both_are():
     annotation[annotation > 7 + 31] -= 32  # the lower half of the discs belongs to the upper one
     pieces = split_validation([objects_target(annotation)], 0.2, 0).validation
     assert pieces and not any((piece.objects > 1).any() for piece in pieces)
+
+
+@pytest.mark.parametrize("side", [64, 65, 67, 130])
+def test_planes_that_have_nothing_in_common_do_not_look_alike_whatever_their_size(side):
+    planes = np.random.default_rng(0).normal(-0.8, 0.3, (20, 1, side, side)).astype(np.float32)
+    assert look_alike_within(planes, range(20)) == 1

@@ -97,7 +97,9 @@ def _compared(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     pooled = plane.mean(0)
     for axis in range(pooled.ndim):
         starts = np.arange(0, pooled.shape[axis], min(POOL, pooled.shape[axis]))
-        pooled = np.add.reduceat(pooled, starts, axis)
+        counts = np.diff([*starts, pooled.shape[axis]])  # fewer at the far edge
+        sums = np.moveaxis(np.add.reduceat(pooled, starts, axis), axis, -1)
+        pooled = np.moveaxis(sums / counts, -1, axis)
     flat = pooled.ravel()[:: -(-pooled.size // MAX_COMPARED)]
     flat = flat - flat.mean()
     norm = np.linalg.norm(flat)

@@ -280,16 +280,18 @@ class _Run:
 
     def _scoring(self) -> Evaluation:
         """Score the averaged weights and keep the best; weights that are not finite have no score."""
-        self._scored_step, examples = self._steps, self._examples
+        step, examples = self._steps, self._examples
         self._next_score = self._now + (
             SCORE_SECONDS if self._is_timed else max(1, (self._config.steps or 0) // N_SCORES)
         )
         good = self._learner.remember()
         if good is None:
+            self._scored_step = step
             return self._update(self._go_back("the weights are"))
         predict = partial(predict_part, Predictor(self._learner.average))
         found = yield from score(self._supply.scored, predict, len(self._model.classes))
         if examples is self._examples:  # else it does not compare
+            self._scored_step = step
             latest = self._config.keep == "latest"
             if latest or self._best is None or found.mean_dice >= self._best[0].mean_dice:
                 self._best = (found, good)
@@ -298,6 +300,7 @@ class _Run:
 
     def _fitting(self, n_pixels: int) -> Evaluation:
         """Fit how objects are found in what the average predicts."""
+        self._next_fit = self._watch.seconds + FIT_SECONDS  # also where memory ends it
         yield from self._thresholds.fit(self._supply, Predictor(self._learner.average), n_pixels)
         self._next_fit = self._watch.seconds + FIT_SECONDS
         return self._update()
