@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unet.core.examples import Dataset, LabelOptions, read_examples
+from napari_unet.core.examples import Dataset, read_examples
 from napari_unet.core.io import Image, open_image, open_labels, read_labels
+from napari_unet.core.label_values import LabelOptions
 from napari_unet.core.metrics import score_planes
 
 ROOT = Path(__file__).resolve().parents[1]

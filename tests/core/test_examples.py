@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from napari_unet.core.annotations import Meaning, SavedAnnotation
-from napari_unet.core.examples import LabelOptions, annotation_of, read_examples
+from napari_unet.core.examples import read_examples
 from napari_unet.core.io.image import Image
+from napari_unet.core.label_values import LabelOptions, annotation_of
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
 
 SPARSE = "ignore"

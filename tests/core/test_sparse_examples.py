@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.core.annotations import Meaning, SavedAnnotation
-from napari_unet.core.examples import LabelOptions, read_examples
+from napari_unet.core.examples import read_examples
 from napari_unet.core.io import Image
+from napari_unet.core.label_values import LabelOptions
 from napari_unet.core.normalise import CHUNK_SIDE, N_CHUNKS
 from napari_unet.core.targets import UNLABELLED, ClassLabel, TargetOptions, make_target
 from napari_unet.core.validation import split_validation

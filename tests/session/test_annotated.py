@@ -14,8 +14,9 @@ from napari.layers import Image as ImageLayer
 from napari.layers import Labels
 
 from napari_unet.core.annotations import Meaning, SavedAnnotation
-from napari_unet.core.examples import LabelOptions, read_examples
+from napari_unet.core.examples import read_examples
 from napari_unet.core.io import Image
+from napari_unet.core.label_values import LabelOptions
 from napari_unet.core.normalise import Intensity, normalise
 from napari_unet.core.targets import OBJECT_CLASSES
 from napari_unet.session.annotated import Annotated, image_key

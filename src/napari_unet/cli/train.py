@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     import torch
 
     from napari_unet.core.annotations import SavedAnnotation
-    from napari_unet.core.examples import Dataset, LabelOptions
+    from napari_unet.core.examples import Dataset
     from napari_unet.core.io import Image
+    from napari_unet.core.label_values import LabelOptions
     from napari_unet.core.modelfile import Model
 
     Pairs = Sequence[tuple[Image, Image | SavedAnnotation]]
@@ -66,7 +67,7 @@ def train(
     check_outputs(out, log, overwrite)
     from napari_unet.cli.training import run_training
     from napari_unet.core.devices import choose_device, describe_device
-    from napari_unet.core.examples import LabelOptions
+    from napari_unet.core.label_values import LabelOptions
     from napari_unet.core.modelfile import save_model
     from napari_unet.core.starting import Architecture, new_model
     from napari_unet.core.supply import TrainConfig

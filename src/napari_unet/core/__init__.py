@@ -7,8 +7,9 @@ if TYPE_CHECKING:
     from napari_unet.core.annotations import Meaning, open_annotation, save_annotation
     from napari_unet.core.arrays import segment
     from napari_unet.core.draining import drain
-    from napari_unet.core.examples import LabelOptions, read_examples
+    from napari_unet.core.examples import read_examples
     from napari_unet.core.io import open_image, open_labels
+    from napari_unet.core.label_values import LabelOptions
     from napari_unet.core.layouts import SegmentConfig
     from napari_unet.core.matching import score_objects
     from napari_unet.core.measuring import measure_objects, write_table
@@ -51,8 +52,9 @@ __all__ = [
 _ROOMS = {
     "annotations": ("Meaning", "open_annotation", "save_annotation"),
     "draining": ("drain",),
-    "examples": ("LabelOptions", "read_examples"),
+    "examples": ("read_examples",),
     "io": ("open_image", "open_labels"),
+    "label_values": ("LabelOptions",),
     "matching": ("score_objects",),
     "measuring": ("measure_objects", "write_table"),
     "modelfile": ("Model", "load_model", "save_model"),

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,64 +12,18 @@ from napari_unet.core.annotations import SavedAnnotation, common_meaning, pixels
 from napari_unet.core.io import Image, read_labels
 from napari_unet.core.io.singletons import with_axes_of
 from napari_unet.core.label_scan import scan_labels
+from napari_unet.core.label_values import LabelOptions, annotation_of, compact_ids
 from napari_unet.core.normalise import Intensity, choose_method, measure_intensity, normalise
 from napari_unet.core.rims import Annotation
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example, Task, annotated_classes
 
-Unlabelled = Literal["background", "ignore"]
 MANY_CLASSES = 5
 """From so many on, with gaps between their values, classes look like objects."""
-MAX_ID = 2**53
-"""Larger values are renumbered: signed integers and tables are not sure to hold them."""
 WIDE = 0.8
 """Share of a plane's side from which what is called an object looks like strokes of background."""
 
 NARROW_TYPES = (np.uint8, np.uint16, np.uint32)
 """Of annotations, where their values fit: a volume takes several times as much in wider ones."""
-
-
-@dataclass(frozen=True)
-class LabelOptions:
-    """What the values in a label file mean.
-
-    Parameters
-    ----------
-    task : {"classes", "objects"}
-        Whether a value is a class, or one object.
-    unlabelled : {"background", "ignore"}
-        What 0 in the file means: background (a dense file), or "not annotated" (a sparse one).
-    complete : tuple of int
-        Planes of a sparse file where 0 means background after all.
-    planes : tuple of int or None
-        Planes to use; None is all.
-    ndim : {2, 3}
-        Whether a network sees planes or volumes.
-    background : int
-        Annotation value of the background of a sparse file.
-
-    Raises
-    ------
-    ValueError
-        If complete planes are named for a dense file.
-    """
-
-    task: Task = "classes"
-    unlabelled: Unlabelled = "background"
-    complete: tuple[int, ...] = ()
-    planes: tuple[int, ...] | None = None
-    ndim: Literal[2, 3] = 2
-    background: int = 1
-
-    def __post_init__(self) -> None:
-        if self.complete and self.dense:
-            raise ValueError(
-                f"complete planes {list(self.complete)} are named: that needs --unlabelled ignore"
-            )
-
-    @property
-    def dense(self) -> bool:
-        """Whether every pixel of a labelled plane is labelled."""
-        return self.unlabelled == "background"
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,39 +149,6 @@ def image_intensity(image: Image) -> Intensity:
     return measure_intensity(read, (image.n_timepoints, *image.spatial_shape))
 
 
-def annotation_of(labels: Annotation, options: LabelOptions, *, complete: bool = False) -> Annotation:
-    """Turn file values into annotation values: 0 becomes "unlabelled" or what is background.
-
-    Parameters
-    ----------
-    labels : ndarray of integers
-        Values of a file.
-    options : LabelOptions
-    complete : bool
-        Whether 0 means background in a sparse file.
-
-    Returns
-    -------
-    ndarray of int64
-
-    Examples
-    --------
-    >>> labels = np.array([0, 1, 7])
-    >>> annotation_of(labels, LabelOptions("classes"))
-    array([1, 2, 8])
-    >>> annotation_of(labels, LabelOptions("objects"))
-    array([1, 2, 8])
-    >>> annotation_of(labels, LabelOptions("objects", "ignore"))
-    array([0, 1, 7])
-    >>> annotation_of(labels, LabelOptions("objects", "ignore"), complete=True)
-    array([1, 1, 7])
-    """
-    values = labels.astype(np.int64)
-    if options.dense:
-        return values + 1
-    return np.where(values == 0, options.background, values) if complete else values
-
-
 def _with_axes_of(labels: Image | SavedAnnotation, image: Image) -> Image | SavedAnnotation:
     if isinstance(labels, SavedAnnotation):
         return replace(labels, labels=with_axes_of(labels.labels, image))
@@ -348,27 +269,6 @@ def _annotation(labels: Image, part: _Part) -> Annotation:
         if z in part.planes:
             found[...] = annotation_of(plane, part.options, complete=z in part.options.complete)
     return annotation.reshape(values.shape)
-
-
-def compact_ids(values: NDArray[Any]) -> NDArray[Any]:
-    """Give values that do not fit into a signed integer smaller ones that do not occur; the others stay.
-
-    Examples
-    --------
-    >>> compact_ids(np.array([0, 1, 7, 2**63, 2**64 - 1], np.uint64))
-    array([0, 1, 7, 8, 9], dtype=uint64)
-    """
-    large = values > MAX_ID
-    if not large.any():
-        return values
-    first = int(values[~large].max(initial=0)) + 1
-    compacted = values.copy()
-    numbers, places = np.unique(values[large], return_inverse=True)
-    free = np.arange(first, first + len(numbers))
-    if first + len(numbers) > MAX_ID:
-        raise ValueError(f"the labels hold values up to {numbers[-1]}: renumber them from 1 on")
-    compacted[large] = free.astype(values.dtype)[places]
-    return compacted
 
 
 def _first_plane(region: Region) -> int:

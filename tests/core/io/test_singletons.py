@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from napari_unet.core.draining import drain
-from napari_unet.core.examples import LabelOptions, compact_ids, read_examples
+from napari_unet.core.examples import read_examples
 from napari_unet.core.io import create_output, open_image, open_labels
 from napari_unet.core.io.axes import spatial_of
 from napari_unet.core.io.image import make_image
 from napari_unet.core.io.singletons import with_axes_of
+from napari_unet.core.label_values import LabelOptions, compact_ids
 from napari_unet.core.measuring import measure_objects
 
 ALL_AXES = ["".join(chosen) + "YX" for n in range(4) for chosen in combinations("TCZ", n)]
