@@ -29,10 +29,11 @@ from rates import (
 from napari_unet import __version__
 from napari_unet.core.devices import choose_device, choose_precision, describe_device, is_out_of_memory
 from napari_unet.core.draining import drain
-from napari_unet.core.inference import Predictor, read_mirrored
+from napari_unet.core.inference import Predictor
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks import Network
 from napari_unet.core.supply import TrainConfig
+from napari_unet.core.tiling import read_mirrored
 from napari_unet.core.training import TrainUpdate, Wanted, train
 
 

@@ -13,8 +13,9 @@ from comparison import read_task
 from napari_unet.core import TrainConfig, Wanted, drain, new_model, train
 from napari_unet.core.calibration import choose_grid
 from napari_unet.core.examples import image_intensity
-from napari_unet.core.inference import Predictor, predict
+from napari_unet.core.inference import Predictor
 from napari_unet.core.normalise import normalise
+from napari_unet.core.predicting import predict
 from napari_unet.core.tiling import Region
 
 TILE = 128

@@ -37,11 +37,12 @@ from napari_unet.core import (
 from napari_unet.core.calibration import choose_grid
 from napari_unet.core.devices import reuse_memory
 from napari_unet.core.examples import image_intensity
-from napari_unet.core.inference import Predictor, predict
+from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image
 from napari_unet.core.io.image import make_image
 from napari_unet.core.modelfile import Model
 from napari_unet.core.normalise import normalise
+from napari_unet.core.predicting import predict
 from napari_unet.core.stacks import segment_stack
 from napari_unet.core.starting import Architecture
 from napari_unet.core.tiling import Region, TileGrid

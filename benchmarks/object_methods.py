@@ -39,10 +39,12 @@ from skimage.segmentation import expand_labels, find_boundaries
 
 from napari_unet.core import rims, segment, supply
 from napari_unet.core.devices import describe_device
-from napari_unet.core.inference import Predictor, predict_region
+from napari_unet.core.draining import drain
+from napari_unet.core.inference import Predictor
 from napari_unet.core.matching import score_object_images, score_objects
 from napari_unet.core.modelfile import Model
 from napari_unet.core.objects import connected_objects, fill_holes, number_in_order
+from napari_unet.core.predicting import predict_part
 from napari_unet.core.rims import separate_touching
 from napari_unet.core.targets import (
     OBJECT_CLASSES,
@@ -133,7 +135,10 @@ def fit_threshold(model: Model, part: Part) -> float:
     """Choose by the measure by which the package fits its rules, on the training images."""
     predictor = Predictor(model.network)
     fields = [
-        (predict_region(predictor, example.image)[1], np.where(example.annotation > 1, example.annotation, 0))
+        (
+            drain(predict_part(predictor, example.image))[1],
+            np.where(example.annotation > 1, example.annotation, 0),
+        )
         for example in part.dataset.examples
     ]
 

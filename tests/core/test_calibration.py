@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from napari_unet.core.calibration import TOLERANCE, calibrate_halo, choose_grid
-from napari_unet.core.inference import Predictor, predict
+from napari_unet.core.inference import Predictor
 from napari_unet.core.networks.unet import UNet, UNetConfig
+from napari_unet.core.predicting import predict
 
 SHAPE = (40, 256, 256)
 

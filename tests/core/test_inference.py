@@ -7,13 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from napari_unet.core import inference
-from napari_unet.core.draining import advance
-from napari_unet.core.inference import Predictor, predict, predict_part, predict_region, read_mirrored
+from napari_unet.core import predicting
+from napari_unet.core.draining import advance, drain
+from napari_unet.core.inference import Predictor
 from napari_unet.core.networks import build_network
 from napari_unet.core.networks.prepared import prepare_for_inference
 from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.tiling import mirror_indices
+from napari_unet.core.predicting import predict, predict_part
+from napari_unet.core.tiling import mirror_indices, read_mirrored
 
 
 def random_network(config, architecture="unet"):
@@ -262,19 +263,6 @@ def test_logits_of_a_part_are_those_of_the_whole(case, data):
         np.testing.assert_allclose(network(image, keep), whole[:, :, *keep], atol=1e-5)
 
 
-def test_a_region_beyond_the_image_reads_only_the_image():
-    image, seen = noise(2, 5, 7), []
-
-    def read(region):
-        seen.append(region)
-        return image[:, *region]
-
-    block = read_mirrored(read, (slice(-9, 12), slice(3, 20)), (5, 7))
-    expected = np.pad(image, ((0, 0), (9, 7), (0, 13)), mode="reflect")[:, :, 3:20]
-    np.testing.assert_array_equal(block, expected)
-    assert seen == [(slice(0, 5), slice(0, 7))]
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("auto", 0.1)])
 def test_cuda_predicts_what_the_cpu_predicts(precision, tolerance):
@@ -324,8 +312,8 @@ def test_a_part_in_quick_tiles_is_that_of_the_untiled_prediction(data, shape):
     stops = [data.draw(st.integers(at + 1, size)) for at, size in zip(starts, shape, strict=True)]
     part = tuple(map(slice, starts, stops))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "QUICK_PIXELS", {2: 40**2})
-        patch.setattr(inference, "QUICK_TILE", {2: 32})
+        patch.setattr(predicting, "QUICK_PIXELS", {2: 40**2})
+        patch.setattr(predicting, "QUICK_TILE", {2: 32})
         work = predict_part(Predictor(network, precision="fp32"), image, part)
         n_pieces, done = 0, None
         while done is None:
@@ -342,7 +330,7 @@ def test_a_region_that_takes_several_tiles_has_no_seams():
     network = random_network(UNetConfig(width=4, depth=2))
     image = np.random.default_rng(0).normal(size=(1, 90, 70)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inference, "QUICK_PIXELS", {2: 40**2})
-        patch.setattr(inference, "QUICK_TILE", {2: 32})
-        found = predict_region(Predictor(network, precision="fp32"), image)
+        patch.setattr(predicting, "QUICK_PIXELS", {2: 40**2})
+        patch.setattr(predicting, "QUICK_TILE", {2: 32})
+        found = drain(predict_part(Predictor(network, precision="fp32"), image))
     np.testing.assert_allclose(found, untiled(network, image), atol=1e-5)

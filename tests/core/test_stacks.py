@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from napari_unet.core.arrays import segment, segment_into
 from napari_unet.core.examples import image_intensity
-from napari_unet.core.inference import Predictor, predict
+from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image, open_image, open_stack
 from napari_unet.core.io.tiff_writer import TiffSink
 from napari_unet.core.io.zarr_writer import ZarrSink
@@ -26,6 +26,7 @@ from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.normalise import Intensity, measure_intensity, normalise
 from napari_unet.core.objects import connected_objects
 from napari_unet.core.plan import plan_stack
+from napari_unet.core.predicting import predict
 from napari_unet.core.results import ArraySink
 from napari_unet.core.stacks import segment_stack
 from napari_unet.core.targets import ClassLabel

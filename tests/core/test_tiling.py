@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_unet.core.tiling import TileGrid, balanced_tile_shape, mirror_indices
+from napari_unet.core.tiling import TileGrid, balanced_tile_shape, mirror_indices, read_mirrored
 
 
 @st.composite
@@ -82,3 +82,16 @@ def test_tiles_that_read_too_little_or_are_empty_are_errors():
         TileGrid((10,), (4,), (2,), (0,), (7,))
     with pytest.raises(ValueError, match="empty"):
         TileGrid((10,), (0,), (2,), (0,), (7,))
+
+
+def test_a_region_beyond_the_image_reads_only_the_image():
+    image, seen = np.arange(70.0).reshape(2, 5, 7), []
+
+    def read(region):
+        seen.append(region)
+        return image[:, *region]
+
+    block = read_mirrored(read, (slice(-9, 12), slice(3, 20)), (5, 7))
+    expected = np.pad(image, ((0, 0), (9, 7), (0, 13)), mode="reflect")[:, :, 3:20]
+    np.testing.assert_array_equal(block, expected)
+    assert seen == [(slice(0, 5), slice(0, 7))]

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from napari_unet.core import inference, stopwatch, supply, training
+from napari_unet.core import predicting, stopwatch, supply, training
 from napari_unet.core.augment import Augmentation
 from napari_unet.core.draining import drain
 from napari_unet.core.examples import Dataset
-from napari_unet.core.inference import Predictor, predict
+from napari_unet.core.inference import Predictor
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import model_hash
 from napari_unet.core.networks import ARCHITECTURES
 from napari_unet.core.objects import ObjectRules, connected_objects
+from napari_unet.core.predicting import predict
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example
 from napari_unet.core.thresholds import MAX_FIT_PIXELS, count_annotated, sized
@@ -447,14 +448,14 @@ def test_short_memory_halves_the_batch_then_the_patch_and_goes_on(monkeypatch):
 def no_memory_to_predict(monkeypatch, from_call=0):
     """Let memory run out whenever something is predicted, from some call on."""
     calls = count()
-    real = inference.predict_in_tiles
+    real = predicting.predict_in_tiles
 
     def fail(*case):
         if next(calls) >= from_call:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(*case)
 
-    monkeypatch.setattr(inference, "predict_in_tiles", fail)
+    monkeypatch.setattr(predicting, "predict_in_tiles", fail)
 
 
 def test_memory_that_does_not_suffice_to_score_or_preview_ends_no_training(monkeypatch):
@@ -499,7 +500,7 @@ def test_other_errors_in_scoring_are_not_taken_for_short_memory(monkeypatch):
     def fail(*case):
         raise RuntimeError("shapes differ")
 
-    monkeypatch.setattr(inference, "predict_in_tiles", fail)
+    monkeypatch.setattr(predicting, "predict_in_tiles", fail)
     with pytest.raises(RuntimeError, match="shapes differ"):
         run([bright_discs()])
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_unet.core.inference import Predictor, predict_region
+from napari_unet.core.draining import drain
+from napari_unet.core.inference import Predictor
 from napari_unet.core.objects import find_objects, object_scores
+from napari_unet.core.predicting import predict_part
 from napari_unet.session.classes import DEFAULT_CLASSES, ClassStyle, add_class, without_class
 from napari_unet.session.images import ImageChoice, guess_axes
 
@@ -74,7 +76,7 @@ def test_once_it_has_stopped_the_mask_is_that_of_the_model_that_is_kept(session,
     session.paint_both()
     session.train_for(20)
     kept = session.teaching.model
-    probabilities = predict_region(Predictor(kept.network), session.look.view.image)
+    probabilities = drain(predict_part(Predictor(kept.network), session.look.view.image))
     if task == "classes":
         expected = probabilities.argmax(0) == 1
     else:

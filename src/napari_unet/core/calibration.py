@@ -8,9 +8,9 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unet.core.inference import Predictor, read_mirrored
+from napari_unet.core.inference import Predictor
 from napari_unet.core.normalise import sample_regions
-from napari_unet.core.tiling import Region, Shape, TileGrid, round_up
+from napari_unet.core.tiling import Region, Shape, TileGrid, read_mirrored, round_up
 
 Read = Callable[[Region], NDArray[np.float32]]
 

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unet.core.inference import Predictor, predict_part
+from napari_unet.core.inference import Predictor
 from napari_unet.core.objects import ObjectRules, object_scores
+from napari_unet.core.predicting import predict_part
 from napari_unet.core.supply import Supply
 from napari_unet.core.targets import Target
 from napari_unet.core.thresholds import (

@@ -1,4 +1,4 @@
-"""Geometry of tiles: what each one reads, keeps and writes; no pixels.
+"""Geometry of tiles: what each one reads, keeps and writes, and what is mirrored beyond the image.
 
 ::
 
@@ -7,9 +7,10 @@
     crop                   |===================|                     of the output
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,3 +157,37 @@ def mirror_indices(start: int, stop: int, size: int) -> NDArray[np.intp]:
     places = np.arange(start, stop, dtype=np.intp) % period
     mirrored: NDArray[np.intp] = np.minimum(places, period - places)
     return mirrored
+
+
+def read_mirrored(
+    read: Callable[[Region], NDArray[Any]], region: Region, shape: Sequence[int]
+) -> NDArray[Any]:
+    """Read a region that may reach beyond the image, where it is mirrored.
+
+    Parameters
+    ----------
+    read : callable
+        Takes a region inside the image, returns its pixels (C, *spatial).
+    region : tuple of slice
+        What is wanted; may start below 0 and end beyond the image.
+    shape : sequence of int
+        Spatial shape of the image.
+
+    Returns
+    -------
+    ndarray (C, *region)
+        Pixels; contiguous.
+
+    Examples
+    --------
+    >>> image = np.arange(4).reshape(1, 4)
+    >>> read_mirrored(lambda region: image[:, *region], (slice(-2, 6),), (4,))
+    array([[2, 1, 0, 1, 2, 3, 2, 1]])
+    """
+    places = [mirror_indices(part.start, part.stop, size) for part, size in zip(region, shape, strict=True)]
+    inside = tuple(slice(int(place.min()), int(place.max()) + 1) for place in places)
+    block = read(inside)
+    for axis, (place, part) in enumerate(zip(places, inside, strict=True), start=1):
+        if len(place) != block.shape[axis] or place[0] != part.start or place[-1] != part.stop - 1:
+            block = block.take(place - part.start, axis=axis)
+    return np.ascontiguousarray(block)

@@ -11,12 +11,13 @@ import torch
 
 from napari_unet.core.devices import choose_precision, unless_memory_is_short
 from napari_unet.core.fitting import ObjectThresholds, affordable_pixels
-from napari_unet.core.inference import Predictor, predict_part
+from napari_unet.core.inference import Predictor
 from napari_unet.core.learner import Learner, Snapshot
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import JSON, Model
 from napari_unet.core.networks import Network
 from napari_unet.core.own_random import OwnRandom
+from napari_unet.core.predicting import predict_part
 from napari_unet.core.schedule import Schedule
 from napari_unet.core.scoring import ValidationScore, score
 from napari_unet.core.stopwatch import Activity, Stopwatch

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_unet.core.inference import Predictor, read_mirrored
+from napari_unet.core.inference import Predictor
 from napari_unet.core.io import Image
 from napari_unet.core.io.layout import Sink
 from napari_unet.core.normalise import count_nonfinite, normalise
 from napari_unet.core.plan import Block, StackPlan
 from napari_unet.core.resampling import region_below
 from napari_unet.core.results import ResultLayout
-from napari_unet.core.tiling import Region
+from napari_unet.core.tiling import Region, read_mirrored
 
 Note = dict[str, Any]
 """What came of a task, as JSON."""

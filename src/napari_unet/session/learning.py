@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from napari_unet.core.devices import choose_device, describe_device
 from napari_unet.core.examples import Dataset
-from napari_unet.core.inference import Predictor, predict_part
+from napari_unet.core.inference import Predictor
 from napari_unet.core.layouts import SegmentConfig, object_finding
 from napari_unet.core.learner import Learner
 from napari_unet.core.modelfile import Model
 from napari_unet.core.objects import ObjectRules, coreless_objects, find_objects, object_scores
+from napari_unet.core.predicting import predict_part
 from napari_unet.core.starting import fine_tune, new_model
 from napari_unet.core.targets import ClassLabel
 from napari_unet.core.training import TrainResult, TrainUpdate, View, Wanted, train
