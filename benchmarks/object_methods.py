@@ -43,7 +43,7 @@ from napari_unet.core.draining import drain
 from napari_unet.core.inference import Predictor
 from napari_unet.core.matching import score_object_images, score_objects
 from napari_unet.core.modelfile import Model
-from napari_unet.core.objects import connected_objects, fill_holes, number_in_order
+from napari_unet.core.numbered import connected_objects, fill_holes, number_in_order
 from napari_unet.core.predicting import predict_part
 from napari_unet.core.rims import separate_touching
 from napari_unet.core.targets import (

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import watershed
 
-from napari_unet.core.objects import ObjectRules, fill_holes, find_objects, find_seeds, grow_seeds
+from napari_unet.core.numbered import fill_holes
+from napari_unet.core.objects import ObjectRules, find_objects, find_seeds, grow_seeds
 
 PITCH = 37
 """Pixels from cell to cell: 3,025 of them in 2048²."""

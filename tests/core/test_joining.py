@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_unet.core.joining import join, touching
-from napari_unet.core.objects import connected_objects
+from napari_unet.core.numbered import connected_objects
 
 
 def label_blocks(foreground, cuts):

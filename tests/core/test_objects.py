@@ -8,17 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from napari_unet.core.objects import (
-    ObjectRules,
-    connected_objects,
-    fill_holes,
-    find_objects,
-    find_seeds,
-    grow_seeds,
-    number_in_order,
-    numbers_at_sides,
-    object_scores,
-)
+from napari_unet.core.numbered import connected_objects, fill_holes, number_in_order, numbers_at_sides
+from napari_unet.core.objects import ObjectRules, find_objects, find_seeds, grow_seeds, object_scores
 
 
 @st.composite

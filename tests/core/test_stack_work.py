@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from napari_unet.core.io import Image
 from napari_unet.core.linking import link, overlaps
 from napari_unet.core.normalise import Intensity
+from napari_unet.core.numbered import connected_objects
 from napari_unet.core.object_numbers import SeedNumbers, final_numbers
 from napari_unet.core.object_work import PARTS, ObjectStore, number_planes
-from napari_unet.core.objects import ObjectRules, connected_objects, smallest_seed
+from napari_unet.core.objects import ObjectRules, smallest_seed
 from napari_unet.core.plan import StackPlan
 from napari_unet.core.results import ArraySink, Finding, ResultLayout
 from napari_unet.core.stack_work import StackWork

@@ -24,7 +24,7 @@ from napari_unet.core.layouts import SegmentConfig, result_layout
 from napari_unet.core.modelfile import Model
 from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.normalise import Intensity, measure_intensity, normalise
-from napari_unet.core.objects import connected_objects
+from napari_unet.core.numbered import connected_objects
 from napari_unet.core.plan import plan_stack
 from napari_unet.core.predicting import predict
 from napari_unet.core.results import ArraySink

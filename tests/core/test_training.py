@@ -16,7 +16,8 @@ from napari_unet.core.inference import Predictor
 from napari_unet.core.losses import LOSSES
 from napari_unet.core.modelfile import model_hash
 from napari_unet.core.networks import ARCHITECTURES
-from napari_unet.core.objects import ObjectRules, connected_objects
+from napari_unet.core.numbered import connected_objects
+from napari_unet.core.objects import ObjectRules
 from napari_unet.core.predicting import predict
 from napari_unet.core.starting import Architecture, new_model
 from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel, Example

@@ -17,7 +17,7 @@ from napari_unet.core.layouts import SegmentConfig, result_layout, seen_image
 from napari_unet.core.linking import partners
 from napari_unet.core.modelfile import Model
 from napari_unet.core.normalise import Intensity
-from napari_unet.core.objects import numbers_at_sides
+from napari_unet.core.numbered import numbers_at_sides
 from napari_unet.core.plan import Block, StackPlan, plan_stack
 from napari_unet.core.resampling import Regrid
 from napari_unet.core.results import ArraySink

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from napari_unet.core.io.layout import ReadableSink
 from napari_unet.core.joining import touching
 from napari_unet.core.linking import overlaps
-from napari_unet.core.objects import fill_holes, find_seeds, grow_seeds, has_no_data, smallest_seed
+from napari_unet.core.numbered import fill_holes
+from napari_unet.core.objects import find_seeds, grow_seeds, has_no_data, smallest_seed
 from napari_unet.core.plan import Block
 from napari_unet.core.results import Finding
 from napari_unet.core.tiling import Region, Shape

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from napari_unet.core.matching import count_overlaps, score_overlaps
-from napari_unet.core.objects import ObjectRules, find_objects, numbers_at_sides
+from napari_unet.core.numbered import numbers_at_sides
+from napari_unet.core.objects import ObjectRules, find_objects
 
 Field = tuple[NDArray[np.uint8], NDArray[np.integer]]
 """Scores (2, *spatial) and annotation (*spatial)."""
