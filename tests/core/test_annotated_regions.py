@@ -8,10 +8,10 @@ from scipy import ndimage
 
 from napari_unet.core.annotated_regions import (
     CELL_SHAPE,
+    cell_pixels,
     cells_in,
     example_regions,
     labelled_cells,
-    pixels_of,
     regions_around,
 )
 
@@ -37,7 +37,7 @@ def test_each_cell_lies_whole_in_one_region_and_half_a_cell_from_its_border(give
             if all(
                 part.start <= max(0, p.start - c // 2) and min(size, p.stop + c // 2) <= part.stop
                 for part, p, c, size in zip(
-                    region, pixels_of(cell), CELL_SHAPE[-len(shape) :], shape, strict=True
+                    region, cell_pixels(cell), CELL_SHAPE[-len(shape) :], shape, strict=True
                 )
             )
         ]
@@ -60,7 +60,7 @@ def test_cells_in_a_region_are_those_whose_pixels_it_touches(given_cells):
     for region in regions_around(cells, shape):
         touched = set(cells_in(region))
         for cell in cells:
-            pixels = pixels_of(cell)
+            pixels = cell_pixels(cell)
             meets = all(p.start < r.stop and r.start < p.stop for p, r in zip(pixels, region, strict=True))
             assert (cell in touched) == meets
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_unet.core import label_scan
-from napari_unet.core.annotated_regions import CELL_SHAPE, labelled_cells, pixels_of
+from napari_unet.core.annotated_regions import CELL_SHAPE, cell_pixels, labelled_cells
 from napari_unet.core.io import Image, open_labels
 from napari_unet.core.label_scan import scan_labels
 
@@ -60,7 +60,7 @@ def test_cells_of_a_plane_hold_its_labels():
     plane = np.zeros((600, 300), np.uint8)
     plane[255:257, 299] = 1
     assert labelled_cells(plane) == [(0, 1), (1, 1)]
-    assert all(plane[pixels_of(cell)].any() for cell in labelled_cells(plane))
+    assert all(plane[cell_pixels(cell)].any() for cell in labelled_cells(plane))
 
 
 def test_a_stored_chunk_is_decoded_once():

@@ -2,44 +2,30 @@
 
 import numpy as np
 import pytest
-import torch
 
 from napari_unet.core.arrays import segment
 from napari_unet.core.draining import drain
 from napari_unet.core.io import open_image
 from napari_unet.core.io.image import make_image
 from napari_unet.core.layouts import SegmentConfig
-from napari_unet.core.modelfile import Model
-from napari_unet.core.networks.unet import UNet, UNetConfig
 from napari_unet.core.objects import ObjectRules, find_objects, set_no_data
 from napari_unet.core.stacks import segment_stack
-from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
 
 RNG = np.random.default_rng(0)
-
-
-def model(task):
-    torch.manual_seed(0)
-    classes = OBJECT_CLASSES if task == "objects" else (ClassLabel(1, 1, "a"), ClassLabel(2, 2, "b"))
-    network = UNet(UNetConfig(width=4, depth=2, n_classes=len(classes))).eval()
-    rules = ObjectRules(0.1, 0.1, 1, (9, 9)) if task == "objects" else None
-    return Model(
-        network, "unet", task, classes, "YX", (1.0, 1.0), "pixel", ("",), "percentile", {}, "0", objects=rules
-    )
 
 
 @pytest.mark.parametrize(
     ("task", "kind"), [("classes", "labels"), ("classes", "probabilities"), ("objects", "objects")]
 )
-def test_they_are_zero_in_memory_and_in_blocks(tmp_path, task, kind):
+def test_they_are_zero_in_memory_and_in_blocks(tmp_path, tiny_model, task, kind):
     pixels = RNG.normal(-1000, 50, (70, 90)).astype(np.float32)
     missing = RNG.random(pixels.shape) < 0.05
     missing[:, :7] = True
     pixels[missing] = RNG.choice([np.nan, np.inf, -np.inf], missing.sum())
     config = SegmentConfig(kind=kind, device="cpu", precision="fp32", tile=32)
     image = make_image(pixels, "YX", {}, "pixel", (), "holes")
-    whole = segment(model(task), image, kind=kind, device="cpu", precision="fp32", tile=32)
-    drain(segment_stack(model(task), image, tmp_path / "r.ome.zarr", config))
+    whole = segment(tiny_model(task), image, kind=kind, device="cpu", precision="fp32", tile=32)
+    drain(segment_stack(tiny_model(task), image, tmp_path / "r.ome.zarr", config))
     stored = open_image(tmp_path / "r.ome.zarr").read()
     assert (whole[..., missing] == 0).all() and (stored[..., missing] == 0).all()
     assert whole[..., ~missing].any()

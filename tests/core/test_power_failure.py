@@ -6,27 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from napari_unet.core.draining import drain
 from napari_unet.core.io import open_image
 from napari_unet.core.io.image import make_image
 from napari_unet.core.layouts import SegmentConfig
-from napari_unet.core.modelfile import Model
-from napari_unet.core.networks.unet import UNet, UNetConfig
-from napari_unet.core.objects import ObjectRules
 from napari_unet.core.stacks import segment_stack
-from napari_unet.core.targets import OBJECT_CLASSES, ClassLabel
-
-
-def model(task):
-    torch.manual_seed(0)
-    classes = OBJECT_CLASSES if task == "objects" else (ClassLabel(1, 1, "a"), ClassLabel(2, 2, "b"))
-    network = UNet(UNetConfig(width=4, depth=2, n_classes=len(classes))).eval()
-    rules = ObjectRules(0.35, 0.3, 1, (9, 9)) if task == "objects" else None
-    return Model(
-        network, "unet", task, classes, "YX", (1.0, 1.0), "pixel", ("",), "percentile", {}, "0", objects=rules
-    )
 
 
 class Disk:
@@ -67,18 +52,18 @@ class Disk:
 @pytest.mark.parametrize(
     ("task", "suffix"), [("classes", ".tif"), ("classes", ".ome.zarr"), ("objects", ".ome.zarr")]
 )
-def test_nothing_that_the_journal_names_is_lost(tmp_path, monkeypatch, task, suffix, stop_after):
+def test_nothing_that_the_journal_names_is_lost(tmp_path, monkeypatch, tiny_model, task, suffix, stop_after):
     pixels = np.random.default_rng(0).normal(size=(2, 70, 60)).astype(np.float32)
     image = make_image(pixels, "ZYX", {}, "pixel", (), "stack")
     config = SegmentConfig(device="cpu", precision="fp32", tile=32)
     whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
-    drain(segment_stack(model(task), image, whole, config))
+    drain(segment_stack(tiny_model(task), image, whole, config))
     disk = Disk(tmp_path, monkeypatch)
-    steps = segment_stack(model(task), image, cut, config)
+    steps = segment_stack(tiny_model(task), image, cut, config)
     for _ in range(stop_after):
         next(steps, None)
     steps.close()
     disk.fail()
     if not cut.exists():
-        drain(segment_stack(model(task), image, cut, config, resume=True))
+        drain(segment_stack(tiny_model(task), image, cut, config, resume=True))
     np.testing.assert_array_equal(open_image(cut).read(), open_image(whole).read())

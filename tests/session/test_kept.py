@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from napari_unet.core.annotated_regions import cells_in, pixels_of
+from napari_unet.core.annotated_regions import cell_pixels, cells_in
 from napari_unet.core.modelfile import load_model
 from napari_unet.session import kept
 from napari_unet.session.classes import DEFAULT_CLASSES, add_class
@@ -46,7 +46,7 @@ def home(tmp_path, monkeypatch):
 def cut(plane):
     """Cut a plane into the cells in which it is kept."""
     corners = cells_in(tuple(slice(0, size) for size in plane.shape))
-    return {corner: plane[pixels_of(corner)] for corner in corners}
+    return {corner: plane[cell_pixels(corner)] for corner in corners}
 
 
 def snapshot(key="image", task="classes", value=1, n_planes=2, complete=frozenset({(2,)})):

@@ -102,12 +102,12 @@ def labelled_cells(values: NDArray[Any]) -> list[Corner]:
     return [(row, column) for row, column in np.argwhere(marked).tolist()]
 
 
-def pixels_of(corner: Corner) -> Region:
+def cell_pixels(corner: Corner) -> Region:
     """Return the pixels of a cell; the last ones may lie beyond the image.
 
     Examples
     --------
-    >>> pixels_of((1, 0))
+    >>> cell_pixels((1, 0))
     (slice(256, 512, None), slice(0, 256, None))
     """
     return tuple(

@@ -10,7 +10,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_unet.core.annotated_regions import Corner, Region, cells_in, example_regions, pixels_of
+from napari_unet.core.annotated_regions import Corner, Region, cell_pixels, cells_in, example_regions
 from napari_unet.core.io import Image
 from napari_unet.core.io.names import composed
 from napari_unet.core.normalise import Intensity, normalise
@@ -270,7 +270,7 @@ class Annotated:
         for index, inside in cells.items():
             plane = planes[self._along("Z", index) - first]
             for corner, cell in inside.items():
-                part = zip(pixels_of(corner), where.start[-2:], cell.shape, strict=True)
+                part = zip(cell_pixels(corner), where.start[-2:], cell.shape, strict=True)
                 plane[tuple(slice(p.start - at, p.start - at + size) for p, at, size in part)] = cell
             if index in complete:
                 plane[plane == 0] = self._background

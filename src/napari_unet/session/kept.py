@@ -20,7 +20,7 @@ from typing import IO, Self, get_args
 import numpy as np
 from platformdirs import user_data_path
 
-from napari_unet.core.annotated_regions import CELL_SHAPE, Corner, pixels_of
+from napari_unet.core.annotated_regions import CELL_SHAPE, Corner, cell_pixels
 from napari_unet.core.io.disk import sync_folder
 from napari_unet.core.targets import Task
 from napari_unet.session.classes import ClassStyle
@@ -282,7 +282,7 @@ def _read_cells(
     archive: zipfile.ZipFile, number: int, shape: tuple[int, ...], corners: tuple[Corner, ...]
 ) -> dict[Corner, Cell]:
     shapes = [
-        [len(range(size)[part]) for part, size in zip(pixels_of(corner), shape, strict=True)]
+        [len(range(size)[part]) for part, size in zip(cell_pixels(corner), shape, strict=True)]
         for corner in corners
     ]
     ends = np.cumsum([n_rows * n_columns for n_rows, n_columns in shapes])

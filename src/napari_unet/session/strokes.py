@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_unet.core.annotated_regions import CELL_SHAPE, Corner, Region, cells_in, pixels_of
+from napari_unet.core.annotated_regions import CELL_SHAPE, Corner, Region, cell_pixels, cells_in
 from napari_unet.session.images import Index
 
 Cell = NDArray[np.integer[Any]]
@@ -58,7 +58,7 @@ class Strokes:
 
     def fill(self, index: Index, corner: Corner, cell: Cell) -> None:
         """Write a cell wherever nothing is painted, past napari's history; it is found by the next `take`."""
-        highest, place = int(cell.max()), (*index, *pixels_of(corner))
+        highest, place = int(cell.max()), (*index, *cell_pixels(corner))
         if highest > np.iinfo(self._layer.dtype).max:
             raise ValueError(f"{self._layer.name} cannot hold {highest}: give it data of a wider type")
         now = np.asarray(self._layer.data[place])
@@ -76,7 +76,7 @@ class Strokes:
 
     def _take(self, index: Index, corner: Corner) -> bool:
         """Take over one cell; return whether it has changed."""
-        block = np.asarray(self._layer.data[(*index, *pixels_of(corner))])
+        block = np.asarray(self._layer.data[(*index, *cell_pixels(corner))])
         known = self.cells.get(index, {}).get(corner)
         if not block.any() if known is None else np.array_equal(block, known):
             return False
