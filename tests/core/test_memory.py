@@ -89,3 +89,22 @@ def test_the_least_of_all_groups_above_is_what_is_left(tmp_path_factory, limits)
         group(root, "/".join(names[:depth]), memory__max=most, memory__current=used)
     left = [max(0, most - used) for most, used in filter(None, limits)]
     assert room_in_groups(root) == min(left, default=sys.maxsize)
+
+
+@pytest.mark.parametrize(
+    ("shown", "mount", "name", "limits"),
+    [
+        ("/docker/abc", "sys/fs/cgroup/memory", "/docker/abc/child", {"child": 2, ".": 8}),
+        ("/", "cgroup/memory", "/slurm/job_1", {"slurm/job_1": 2}),
+        ("/docker/abc", "sys/fs/cgroup/memory", "/docker/abcd", {".": 2, "d": 1}),
+    ],
+)
+def test_groups_are_looked_for_where_they_are_mounted(tmp_path, shown, mount, name, limits):
+    belongs_to(tmp_path, f"4:memory:{name}")
+    mounted = f"30 25 0:26 {shown} /{mount} rw,nosuid shared:9 - cgroup cgroup rw,memory\n"
+    (tmp_path / "proc/self/mountinfo").write_text(f"22 1 8:1 / / rw - ext4 /dev/sda rw\n{mounted}")
+    for place, limit in limits.items():
+        folder = tmp_path / mount / place
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "memory.limit_in_bytes").write_text(str(limit * GIB))
+    assert room_in_groups(tmp_path) == 2 * GIB

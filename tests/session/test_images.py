@@ -265,7 +265,7 @@ def test_a_covering_layer_has_the_units_and_labels_of_the_image():
 
 def test_zeros_that_the_memory_cannot_hold_lie_in_a_file_that_goes_by_itself(monkeypatch, tmp_path):
     monkeypatch.setattr(images.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(images.psutil, "virtual_memory", lambda: type("M", (), {"available": 1000}))
+    monkeypatch.setattr(images, "available_memory", lambda: 1000)
     array = zeros((40, 50), np.uint16)
     assert isinstance(array.base, np.memmap)
     array[3] = 7
@@ -275,7 +275,7 @@ def test_zeros_that_the_memory_cannot_hold_lie_in_a_file_that_goes_by_itself(mon
 
 
 def test_a_full_disk_is_said_before_anything_is_written(monkeypatch):
-    monkeypatch.setattr(images.psutil, "virtual_memory", lambda: type("M", (), {"available": 1000}))
+    monkeypatch.setattr(images, "available_memory", lambda: 1000)
     monkeypatch.setattr(images.shutil, "disk_usage", lambda folder: type("D", (), {"free": 2**31}))
     with pytest.raises(OSError, match=r"4.0 GiB fits neither into memory nor into .* 2.0 GiB free"):
         zeros((4, 2**30), np.uint8)

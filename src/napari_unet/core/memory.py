@@ -60,15 +60,29 @@ def room_in_groups(root: Path = Path("/")) -> int:
 
 
 def _rooms(root: Path) -> Iterator[int]:
+    mounted = list(_mounted(root))
     for hierarchy, name in _own_groups(root):
-        for mount in hierarchy.mounts:
-            top = root / mount
-            group = top / name.strip("/")
+        usual = [(top, "/") for top in hierarchy.mounts]
+        for mount, shown in [(at, group) for each, at, group in mounted if each is hierarchy] or usual:
+            top = root / mount.strip("/")
             # in a container the name may be one of the host: then only the top is there
+            below = name.removeprefix(shown) if f"{name}/".startswith(f"{shown.rstrip('/')}/") else ""
+            group = top / below.strip("/")
             for each in (group, *group.parents):
                 yield from _room_of(each, hierarchy)
                 if each == top:
                     break
+
+
+def _mounted(root: Path) -> Iterator[tuple[_Hierarchy, str, str]]:
+    """Name where groups are mounted, and the group that is the top there: a container shows only its own."""
+    with suppress(OSError, LookupError, ValueError):
+        for line in (root / "proc/self/mountinfo").read_text().splitlines():
+            place, _, kind = (part.split() for part in line.partition(" - "))
+            if kind[:1] == ["cgroup2"]:
+                yield _V2, place[4], place[3]
+            elif kind[:1] == ["cgroup"] and "memory" in kind[-1].split(","):
+                yield _V1, place[4], place[3]
 
 
 def _own_groups(root: Path) -> Iterator[tuple[_Hierarchy, str]]:

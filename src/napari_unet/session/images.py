@@ -9,7 +9,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import psutil
 from napari.layers import Image as ImageLayer
 from napari.layers import Labels, Layer
 from numpy.typing import DTypeLike, NDArray
@@ -17,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from napari_unet.core.io import Image
 from napari_unet.core.io.axes import common_unit, unit_symbol
 from napari_unet.core.io.image import ChannelView, LazyArray, Region, check_channels, make_image, override
+from napari_unet.core.memory import available_memory
 
 Index = tuple[int, ...]
 """Where a plane lies along the axes before YX."""
@@ -184,7 +184,7 @@ def zeros(shape: Sequence[int], dtype: DTypeLike, *, sparse: bool = False) -> ND
     `sparse` tells that only few of them will be written, so that the disk need not have room for all.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
-    if size <= psutil.virtual_memory().available // 4:
+    if size <= available_memory() // 4:
         return np.zeros(tuple(shape), dtype)
     folder = tempfile.gettempdir()
     # what is written to a mapped file on a full disk ends the program: look before
