@@ -1,6 +1,8 @@
 import gc
+import logging
 import os
 import shutil
+import struct
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +14,7 @@ import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from napari_unet.core.io import describe_format, list_positions, open_image
+from napari_unet.core.io import describe_format, list_positions, open_image, tiff
 
 DATA = Path(os.environ.get("NAPARI_UNET_DATA", Path(__file__).parents[3] / "../shared/data")).resolve()
 FORMATS = DATA / "formats_multidim"
@@ -470,3 +472,26 @@ def test_a_damaged_file_in_another_thread_does_not_damage_this_one(tmp_path):
         finally:
             stop.set()
         other.result()
+
+
+def test_a_record_counts_whatever_other_readers_do_while_it_is_logged(tmp_path):
+    """A filter that another thread removes at that moment would make the record skip the next one."""
+    logger = logging.getLogger("tifffile")
+    before = list(logger.filters)
+    with tiff._unlogged():
+        assert logger.filters == before
+    with pytest.raises(ValueError, match="description is cut off"), tiff._unlogged():
+        logger.error("TiffTag 270 @70> invalid value offset 1")
+
+
+def test_more_tiles_than_there_are_take_no_memory(tmp_path):
+    path = tmp_path / "many.tif"
+    tifffile.imwrite(path, np.ones((64, 64), np.uint8), compression="zlib", tile=(16, 16))
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as tif:
+        for code in (256, 257):  # width, height
+            at = tif.pages[0].tags[code].offset
+            content[at + 2 : at + 12] = struct.pack("<HII", 4, 1, 2**24)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="has 16 strips or tiles, not 1099511627776"):
+        open_image(path)

@@ -4,10 +4,10 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from logging import LogRecord, getLogger
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 from xml.etree import ElementTree
 
@@ -29,6 +29,7 @@ from napari_unet.core.io.tiff_pixels import PagedTiff, lone_keyframe, read_segme
 _CUT_DESCRIPTION = re.compile(r"TiffTag 270 .*invalid value offset")
 _SEVERAL = frozenset({"ome", "shaped", "generic"})  # elsewhere further series are thumbnails and labels
 _ALPHA = (1, 2)  # TIFF 6.0, tag ExtraSamples: multiplied into the colours, or not
+_messages: ContextVar[list[str] | None] = ContextVar("messages of tifffile about the file being read")
 _KINDS = {"ome": "OME-TIFF", "imagej": "ImageJ TIFF", "lsm": "LSM"}
 
 
@@ -210,24 +211,24 @@ def _named_files(tif: TiffFile) -> set[str]:
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """Raise what tifffile would only log: a description that is cut off, and with it axes and spacing.
-
-    Its logger is that of the whole process: what it says in other threads is about other files.
-    """
+    """Raise what tifffile would only log: a description that is cut off, and with it axes and spacing."""
     messages: list[str] = []
-    reader = get_ident()
-
-    def collect(record: LogRecord) -> bool:
-        if record.thread != reader:
-            return True
-        messages.append(record.getMessage())
-        return False
-
-    logger = getLogger("tifffile")
-    logger.addFilter(collect)
+    before = _messages.set(messages)  # of this thread only: others read other files
     try:
         yield
     finally:
-        logger.removeFilter(collect)
+        _messages.reset(before)
     if any(_CUT_DESCRIPTION.search(message) for message in messages):
         raise ValueError("its description is cut off")
+
+
+def _collect(record: LogRecord) -> bool:
+    messages = _messages.get(None)
+    if messages is None:
+        return True
+    messages.append(record.getMessage())
+    return False
+
+
+# once and for good: removing a filter while another thread logs makes its record skip the next one
+getLogger("tifffile").addFilter(_collect)

@@ -90,6 +90,8 @@ def read_segments(pages: Sequence[Page]) -> Segments:
     """Note where the strips or tiles of all pages are; ValueError where some are not there."""
     keyframe = keyframe_of(pages[0])
     n_segments = math.prod(segment_counts(keyframe))
+    if n_segments > len(pages[0].dataoffsets):  # before memory is taken for as many as the header claims
+        raise _wrong_number(pages[0], n_segments)
     offsets, counts = np.zeros((2, len(pages), n_segments), np.uint64)
     numbers: dict[Path, int] = {}  # of the files
     sizes: list[int] = []
@@ -140,10 +142,14 @@ def _segments_of(page: Page, n_segments: int, n_bytes: int) -> tuple[Sequence[in
     if n_segments == 1 and tuple(offsets[1:]) == tuple(ends[:-1]):  # one run in several strips, as in LSM
         offsets, counts = offsets[:1], (sum(counts),)
     if len(offsets) != n_segments or len(counts) != n_segments:
-        raise ValueError(f"page {page.index} has {len(offsets)} strips or tiles, not {n_segments}")
+        raise _wrong_number(page, n_segments)
     if max(ends) > n_bytes:
         raise ValueError(f"the pixels of page {page.index} are cut off")
     return offsets, counts
+
+
+def _wrong_number(page: Page, n_segments: int) -> ValueError:
+    return ValueError(f"page {page.index} has {len(page.dataoffsets)} strips or tiles, not {n_segments}")
 
 
 def _chunk_shape(keyframe: TiffPage) -> tuple[int, ...]:
