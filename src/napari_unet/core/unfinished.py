@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from napari_unet.core.io.disk import disk_errors, sync_all
+from napari_unet.core.io.disk import disk_errors, sync_all, sync_file
 from napari_unet.core.io.labels import register_labels
 from napari_unet.core.io.lock import OwnFolder
 from napari_unet.core.io.result import check_format, check_output, create_result, publish
@@ -209,6 +209,7 @@ class Unfinished:
         """Give the result its final name."""
         if not self._is_published:
             self.journal.note("publish", 0, {})
+            sync_file(self._journal_path)  # the line is on the disk before the name is
             publish(self.request.unfinished_path, self.request.path, overwrite=self._overwrite)
             self._is_published = True
         if self.request.image_store is not None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_unet.core.io.disk import sync_folder
+
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _AT_ONCE = 10_000  # rows
 
@@ -74,6 +76,7 @@ def write_table(table: Mapping[str, NDArray[Any]], path: str | Path, *, overwrit
         try:
             _write(table, temporary, _DELIMITERS[path.suffix.lower()])
             os.replace(temporary, path)
+            sync_folder(path.parent)
         finally:
             with suppress(FileNotFoundError):
                 temporary.unlink()
