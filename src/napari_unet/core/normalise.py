@@ -317,8 +317,10 @@ def _range(pixels: NDArray[Any]) -> tuple[float, float, float]:
     if not values.size:
         return 0.0, 1.0, 0.0
     values = values.astype(np.float64)
-    low, median, high = np.percentile(values, (PERCENTILES[0], 50, PERCENTILES[1]))
+    low, median, high = np.percentile(values, (PERCENTILES[0], 50, PERCENTILES[1])).tolist()
     if low == high:  # less than 0.2 % of the pixels differ: then these matter
-        low, high = values.min(), values.max()
-    constant = high - low <= 1e-30
-    return float(low), float(low + max(1, abs(low)) if constant else high), float(median)
+        low, high = float(values.min()), float(values.max())
+    if high - low <= 1e-30:  # constant: any range will do
+        high = low + max(1.0, abs(low))
+        low, high = (low, high) if np.isfinite(high) else (low / 2, low)
+    return low, high, median
