@@ -1,6 +1,7 @@
 """Axes are a string such as "TCZYX"; a unit of length is a symbol such as "µm"."""
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 AXES = "TCZYX"
 SPATIAL = "ZYX"
@@ -147,10 +148,29 @@ def known_spacing(
     ('pixel', 'the voxel size along Y is not given: sizes are in pixels; give all with --spacing')
     >>> known_spacing({"Y": 7.0, "X": 7.0}, "reference frame", {"Y": 64, "X": 64})
     ({'Y': 1.0, 'X': 1.0}, 'pixel', "the unit 'reference frame' is no length: sizes are in pixels")
+    >>> known_spacing({"Y": 1e308, "X": 1e308}, "km", {"Y": 64, "X": 64})[2]
+    'the voxel size is beyond all numbers: sizes are in pixels; give it with --spacing'
     """
     ones = dict.fromkeys(axes, 1.0)
     if not sizes:
         return ones, UNKNOWN_UNIT, ""
+    if _are_numbers(sizes):
+        spacing, unit, why = _spacing_of(sizes, unit, axes)
+        if _are_numbers(spacing):
+            return spacing, unit, why
+    why = "the voxel size is beyond all numbers: sizes are in pixels; give it with --spacing"
+    return ones, UNKNOWN_UNIT, why
+
+
+def _are_numbers(sizes: Mapping[str, float]) -> bool:
+    """Tell whether sizes are so after they were multiplied and converted, however large or small."""
+    return all(0 < size < inf for size in sizes.values())
+
+
+def _spacing_of(
+    sizes: Mapping[str, float], unit: str, axes: Mapping[str, int]
+) -> tuple[dict[str, float], str, str]:
+    ones = dict.fromkeys(axes, 1.0)
     missing = [axis for axis, n in axes.items() if axis not in sizes and n > 1]
     if missing and is_length(unit):
         along = " and ".join(missing)
