@@ -1,4 +1,5 @@
 import gc
+import json
 import logging
 import os
 import shutil
@@ -495,3 +496,14 @@ def test_more_tiles_than_there_are_take_no_memory(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="has 16 strips or tiles, not 1099511627776"):
         open_image(path)
+
+
+@pytest.mark.parametrize("key", ["shape", "axes"])
+@pytest.mark.parametrize("value", [None, 5, "x", [5], [5, 8, "a"], {}, [-1, 4]])
+def test_what_tifffile_noted_of_an_array_is_no_reason_to_refuse_its_pixels(tmp_path, key, value):
+    pixels = np.arange(5 * 32 * 32, dtype=np.uint16).reshape(5, 32, 32)
+    noted = {"shape": [5, 32, 32]} | {key: value}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, description=json.dumps(noted), metadata=None)
+    image = open_image(tmp_path / "a.tif")
+    assert image.axes == "ZYX"
+    np.testing.assert_array_equal(image.read()[0], pixels)

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from logging import LogRecord, getLogger
@@ -89,9 +89,11 @@ def open_tiff(path: Path, axes: str | None = None, position: int | None = None) 
             data, raw_axes = PositionView(data, raw_axes.index(axis), chosen), raw_axes.replace(axis, "")
         elif stated := _stated_axes(tif, raw_axes):
             data, raw_axes = SingletonView(data, raw_axes, stated), stated
-        alpha = _alpha(series)
+        alpha, is_ignored = _alpha(series), bool(series.keyframe.is_shaped) and not tif.is_shaped
     axes = axes or known_axes(raw_axes, data.shape, path.name)
     name, notes, samples = image_stem(path), metadata.notes, raw_axes.find("S")
+    if is_ignored:
+        notes = (*notes, f"{name}: what tifffile noted of its shape and axes cannot be used and is ignored")
     if alpha and samples >= 0 and data.shape[samples] > 1:
         data = ChannelView(data, samples, tuple(range(data.shape[samples] - 1)))
         notes = (*notes, f"{name}: {ALPHA_DROPPED}")
@@ -159,9 +161,20 @@ def _position_axis(tif: TiffFile) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TiffFile]:
-    with readable(path), _unlogged(), TiffFile(path) as tif:
+    with readable(path), _unlogged(), ExitStack() as files:
+        tif = files.enter_context(TiffFile(path))
         _refuse_foreign_files(tif, path)
-        yield tif
+        yield files.enter_context(TiffFile(path, is_shaped=False)) if _misleads(tif) else tif
+
+
+def _misleads(tif: TiffFile) -> bool:
+    """Tell whether tifffile's own JSON in a file keeps it from seeing the pages: nobody needs that JSON."""
+    if not tif.is_shaped:
+        return False
+    try:
+        return not all(isinstance(series.axes, str) for series in tif.series)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return True
 
 
 def _lazy_pixels(tif: TiffFile, series: TiffPageSeries, path: Path) -> LazyArray:
