@@ -370,6 +370,31 @@ def test_minutes_end_it():
     assert 0.6 <= result.seconds < 10 and result.steps > 0
 
 
+def test_what_ends_while_a_score_is_in_pieces_has_one(monkeypatch):
+    monkeypatch.setattr(training, "UPDATE_SECONDS", 0)
+    example = bright_discs((300, 300))
+    wishes = Wishes(Wanted((example,)))
+    steps, updates = train(model_for([example]), wishes, TrainConfig(patch_size=32, batch_size=2)), []
+    while not (updates and updates[-1].step):
+        updates.append(next(steps))
+    wishes.now = replace(wishes.now, stop=True)
+    result = drain(steps, updates.append)
+    assert result.score is not None
+
+
+def test_a_fit_for_which_memory_is_short_keeps_no_score_from_coming(monkeypatch):
+    clock = count(0.0, 0.05)
+    monkeypatch.setattr(stopwatch, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(training.ObjectThresholds, "fit", no_memory)
+    example, updates = discs_as_objects(), []
+    model = model_for([example], task="objects", classes=OBJECT_CLASSES)
+    wanted = Wanted((example,), View(example.image))
+    drain(train(model, wanted, TrainConfig(minutes=0.25, patch_size=32, batch_size=2)), updates.append)
+    n_failed = messages(updates).count("out of memory for fitting thresholds: objects are found as before")
+    assert 1 <= n_failed <= 15 / training.FIT_SECONDS
+    assert sum(update.score is not None for update in updates) > n_failed
+
+
 @pytest.mark.parametrize(("keep", "kept"), [("best", 0.9), ("latest", 0.3)])
 def test_the_best_weights_are_kept_or_those_that_were_seen_last(monkeypatch, keep, kept):
     """The score is made to fall after its third measurement."""

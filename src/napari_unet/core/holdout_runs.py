@@ -84,12 +84,11 @@ def look_alike_within(planes: Sequence[NDArray[np.float32]], at: Sequence[int]) 
     vectors = np.stack([_compared(plane) for plane in planes])  # (n, n_pixels)
     alike = vectors @ vectors.T
     positions = np.asarray(at)
-    away = np.abs(positions[:, None] - positions[None])
-    for distance in range(1, int(away.max(initial=0)) + 1):
-        pairs = alike[away == distance]
-        if pairs.size and pairs.mean() < ALIKE:
-            return distance
-    return int(away.max(initial=0)) + 1
+    away = np.abs(positions[:, None] - positions[None]).ravel()
+    n_pairs = np.bincount(away)
+    sums = np.bincount(away, alike.ravel())
+    differ = np.flatnonzero((n_pairs > 0) & (sums < ALIKE * n_pairs))
+    return int(next((distance for distance in differ if distance), away.max(initial=0) + 1))
 
 
 def _compared(plane: NDArray[np.float32]) -> NDArray[np.float32]:

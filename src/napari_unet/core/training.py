@@ -44,6 +44,10 @@ FIRST_STEPS, FIRST_SECONDS = 5, 1.0
 N_SCORES = 20
 """How often a training of so many steps is scored."""
 MOST_HALVINGS = 10
+NOT_DONE = {
+    "scores": "scoring: the network is not scored now",
+    "thresholds": "fitting thresholds: objects are found as before",
+}
 
 T = TypeVar("T")
 Training = Generator[TrainUpdate, None, TrainResult]
@@ -263,7 +267,7 @@ class _Run:
         self._evaluations.spend(start, self._watch.seconds - start)
         if done is not None:
             self._evaluation = None
-            yield done.result or self._update("out of memory for scoring: the network is not scored now")
+            yield done.result or self._update(f"out of memory for {NOT_DONE[self._evaluates]}")
 
     def _due_evaluation(self) -> Evaluation | None:
         """Begin what is most overdue."""

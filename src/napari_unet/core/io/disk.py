@@ -75,12 +75,10 @@ def sync_folder(folder: Path) -> None:
 
 def sync_all(folder: Path) -> None:
     """Wait until all bytes in a folder are on the disk."""
-    if hasattr(os, "sync"):  # one wait for everything: a wait for each of many files takes minutes
-        os.sync()
+    if sys.platform == "linux":  # one wait for everything: a wait for each of many files takes minutes
+        os.sync()  # elsewhere it may return before anything is written
         return
-    for file in folder.rglob("*"):
-        if file.is_file():
-            sync_file(file)
+    sync_files((file for file in folder.rglob("*") if file.is_file()), folder)
 
 
 def remove(path: Path) -> None:
