@@ -372,14 +372,14 @@ def test_minutes_end_it():
 
 def test_what_ends_while_a_score_is_in_pieces_has_one(monkeypatch):
     monkeypatch.setattr(training, "UPDATE_SECONDS", 0)
-    example = bright_discs((300, 300))
+    example = bright_discs((700, 700))
     wishes = Wishes(Wanted((example,)))
     steps, updates = train(model_for([example]), wishes, TrainConfig(patch_size=32, batch_size=2)), []
     while not (updates and updates[-1].step):
         updates.append(next(steps))
+    assert not any(update.score for update in updates)
     wishes.now = replace(wishes.now, stop=True)
-    result = drain(steps, updates.append)
-    assert result.score is not None
+    assert drain(steps).score is not None
 
 
 def test_a_fit_for_which_memory_is_short_keeps_no_score_from_coming(monkeypatch):
