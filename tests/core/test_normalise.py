@@ -210,3 +210,13 @@ def test_channels_are_padded_by_themselves():
     image = np.stack([np.pad(CELLS, 100), np.pad(CELLS, 100, constant_values=7000)])
     found = measure(image)
     assert found.padding == (0.0, 7000.0) and found.low[0] == found.low[1]
+
+
+def test_content_of_a_channel_is_found_though_another_is_full():
+    full = np.random.default_rng(0).normal(500, 9, (4000, 4000)).astype(np.float32)
+    sparse = np.zeros_like(full)
+    sparse[1900:2028, 1900:2028] = CELLS[:128, :128]
+    found = measure(np.stack([full, sparse]))
+    alone = measure(CELLS[None, :128, :128])
+    assert found.high[0] < 550
+    np.testing.assert_allclose((found.low[1], found.high[1]), (alone.low[0], alone.high[0]), rtol=0.05)

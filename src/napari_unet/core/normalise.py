@@ -94,9 +94,12 @@ def measure_intensity(read: Read, shape: Sequence[int]) -> Intensity:
     fills = [_most_frequent([chunk[channel] for chunk in chunks]) for channel in range(len(chunks[0]))]
     channels = _sampled(chunks, fills)
     for n_chunks in MORE_CHUNKS:
-        if any(channel.is_enough for channel in channels):
+        poor = [index for index, channel in enumerate(channels) if not channel.is_enough]
+        if not poor:
             break
-        channels = _sampled((read(region) for region in _many_regions(shape, n_chunks)), fills)
+        more = (read(region)[poor] for region in _many_regions(shape, n_chunks))
+        for index, channel in zip(poor, _sampled(more, [fills[index] for index in poor]), strict=True):
+            channels[index] = channel
     low, high, median, padding = zip(*(channel.measured() for channel in channels), strict=True)
     is_padded = any(value is not None for value in padding)
     return Intensity(low, high, median, padding=padding if is_padded else ())
